@@ -1,0 +1,125 @@
+//! What one upload, and one workspace, may take.
+
+use std::num::{NonZeroU32, NonZeroU64};
+
+/// What one upload request may hold. Every limit is finite, and none is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    per_file_bytes: NonZeroU64,
+    per_request_bytes: NonZeroU64,
+    max_files: NonZeroU32,
+}
+
+/// The limits contradict each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a request of at most {per_request_bytes} bytes can never hold a file of {per_file_bytes} bytes"
+)]
+pub struct InvalidLimits {
+    /// The cap on a file, in bytes.
+    pub per_file_bytes: NonZeroU64,
+    /// The cap on a request, in bytes.
+    pub per_request_bytes: NonZeroU64,
+}
+
+impl Limits {
+    /// Room for the multipart framing of a request whose only file has exactly the per-file cap,
+    /// in bytes.
+    pub const FRAMING_BYTES: u64 = 1024 * 1024;
+    const DEFAULT_FILE_BYTES: NonZeroU64 = NonZeroU64::new(100 * 1024 * 1024).unwrap();
+    const DEFAULT_FILES: NonZeroU32 = NonZeroU32::new(64).unwrap();
+
+    /// Limits with an explicit cap on the whole request body, framing included.
+    ///
+    /// # Errors
+    /// [`InvalidLimits`] when a file of the per-file cap could not fit into a request.
+    pub fn new(
+        per_file_bytes: NonZeroU64,
+        per_request_bytes: NonZeroU64,
+        max_files: NonZeroU32,
+    ) -> Result<Self, InvalidLimits> {
+        if per_request_bytes <= per_file_bytes {
+            return Err(InvalidLimits {
+                per_file_bytes,
+                per_request_bytes,
+            });
+        }
+        Ok(Self {
+            per_file_bytes,
+            per_request_bytes,
+            max_files,
+        })
+    }
+
+    /// Limits whose request cap is the per-file cap plus [`FRAMING_BYTES`](Self::FRAMING_BYTES).
+    pub fn for_files_of(per_file_bytes: NonZeroU64, max_files: NonZeroU32) -> Self {
+        Self {
+            per_file_bytes,
+            per_request_bytes: per_file_bytes.saturating_add(Self::FRAMING_BYTES),
+            max_files,
+        }
+    }
+
+    /// The largest file, in bytes.
+    pub fn per_file_bytes(&self) -> u64 {
+        self.per_file_bytes.get()
+    }
+
+    /// The largest request body, in bytes, its framing included.
+    pub fn per_request_bytes(&self) -> u64 {
+        self.per_request_bytes.get()
+    }
+
+    /// The most files in one request.
+    pub fn max_files(&self) -> u32 {
+        self.max_files.get()
+    }
+}
+
+/// 100 MiB a file, 64 files, and a request of one such file with its framing.
+impl Default for Limits {
+    fn default() -> Self {
+        Self::for_files_of(Self::DEFAULT_FILE_BYTES, Self::DEFAULT_FILES)
+    }
+}
+
+/// How much may wait for one workspace at once. Checked in the publishing transaction, after every
+/// earlier publish of the workspace has committed, so that parallel uploads cannot overshoot it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// The most bytes of waiting files.
+    pub waiting_bytes: u64,
+    /// The most waiting files.
+    pub waiting_files: u32,
+}
+
+/// 10 GiB and 10,000 files.
+impl Default for Quota {
+    fn default() -> Self {
+        Self {
+            waiting_bytes: 10 * 1024 * 1024 * 1024,
+            waiting_files: 10_000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_request_holds_one_file_of_exactly_the_cap() {
+        let limits = Limits::default();
+        assert_eq!(limits.per_file_bytes(), 100 * 1024 * 1024);
+        assert!(limits.per_request_bytes() > limits.per_file_bytes());
+        assert_eq!(limits.max_files(), 64);
+    }
+
+    #[test]
+    fn a_request_that_cannot_hold_its_largest_file_is_refused() {
+        let bytes = |n| NonZeroU64::new(n).unwrap();
+        let files = NonZeroU32::new(1).unwrap();
+        assert!(Limits::new(bytes(10), bytes(10), files).is_err());
+        assert!(Limits::new(bytes(10), bytes(11), files).is_ok());
+    }
+}

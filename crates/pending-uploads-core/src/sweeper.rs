@@ -1,0 +1,150 @@
+//! The sweeper: forgets, again and again, what nobody will come for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::{error, info};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{ActivityLog, Clock, Error, Result, Stats, Storage, SweepPolicy, SweptFile};
+
+/// Sweeps a store and prunes its feeds until nothing is left to do, at intervals.
+#[derive(Clone)]
+pub struct Sweeper {
+    storage: Arc<dyn Storage>,
+    activity: Arc<dyn ActivityLog>,
+    clock: Arc<dyn Clock>,
+    policy: SweepPolicy,
+}
+
+impl std::fmt::Debug for Sweeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sweeper")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one whole sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SweepSummary {
+    /// Files that were deleted.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Rows that were pruned from feeds.
+    pub feed_rows: u64,
+}
+
+impl Sweeper {
+    /// A sweeper of `storage` and of the feeds in `activity`.
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        activity: Arc<dyn ActivityLog>,
+        clock: Arc<dyn Clock>,
+        policy: SweepPolicy,
+    ) -> Self {
+        Self {
+            storage,
+            activity,
+            clock,
+            policy,
+        }
+    }
+
+    /// Sweeps at once and then every `every`, for ever; a sweep that fails is logged, and the next
+    /// one tries again. Dropping the future ends it between two steps or in one, which the store
+    /// then does whole or not at all. Several instances may sweep one store at once.
+    pub async fn run(&self, every: Duration) {
+        let mut ticks = interval(every.max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match self.sweep_until_dry().await {
+                Ok(_) => self.report_stats().await,
+                Err(error) => log_failure(&error),
+            }
+        }
+    }
+
+    /// Sweeps step by step until there is nothing left, and answers what it did.
+    ///
+    /// # Errors
+    /// Those of [`Storage::sweep`] and [`ActivityLog::prune`]; what was swept before stays swept.
+    pub async fn sweep_until_dry(&self) -> Result<SweepSummary> {
+        let mut summary = SweepSummary::default();
+        loop {
+            let started = Instant::now();
+            let swept = self.storage.sweep(&self.policy).await?;
+            if swept.is_dry() {
+                break;
+            }
+            for file in &swept.files {
+                log_swept(file, started.elapsed());
+                summary.files += 1;
+                summary.bytes += file.size_bytes;
+            }
+        }
+        summary.feed_rows = self.prune_until_dry().await?;
+        Ok(summary)
+    }
+
+    async fn prune_until_dry(&self) -> Result<u64> {
+        let horizon = self.clock.now().saturating_sub(self.policy.feed_retention);
+        let mut rows = 0;
+        loop {
+            match self.activity.prune(horizon).await? {
+                0 => return Ok(rows),
+                pruned => rows += pruned,
+            }
+        }
+    }
+
+    async fn report_stats(&self) {
+        match self.storage.stats().await {
+            Ok(stats) => self.set_gauges(&stats),
+            Err(error) => log_failure(&error),
+        }
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a gauge is a float, and close enough"
+    )]
+    fn set_gauges(&self, stats: &Stats) {
+        let age = stats.oldest_waiting.map_or(0, |oldest| {
+            self.clock
+                .now()
+                .as_micros()
+                .saturating_sub(oldest.as_micros())
+                .max(0)
+        });
+        metrics::gauge!("pending_uploads_waiting_files").set(stats.waiting_files as f64);
+        metrics::gauge!("pending_uploads_waiting_bytes").set(stats.waiting_bytes as f64);
+        metrics::gauge!("pending_uploads_unswept_files").set(stats.unswept_files as f64);
+        metrics::gauge!("pending_uploads_unswept_bytes").set(stats.unswept_bytes as f64);
+        metrics::gauge!("pending_uploads_staged_files").set(stats.staged_files as f64);
+        metrics::gauge!("pending_uploads_oldest_waiting_seconds").set(age as f64 / 1e6);
+    }
+}
+
+fn log_swept(file: &SweptFile, took: Duration) {
+    let reason = file.reason.as_str();
+    metrics::counter!("pending_uploads_swept_total", "reason" => reason).increment(1);
+    metrics::counter!("pending_uploads_swept_bytes_total", "reason" => reason)
+        .increment(file.size_bytes);
+    info!(
+        workspace_id:% = file.workspace_id,
+        file_id:% = file.file_id,
+        size_bytes = file.size_bytes,
+        filename = file.filename.as_ref().map_or("", |name| name.as_str()),
+        reason = reason,
+        duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        "swept"
+    );
+}
+
+fn log_failure(error: &Error) {
+    metrics::counter!("pending_uploads_failed_total", "operation" => "sweep").increment(1);
+    error!(operation = "sweep", error:% = error.report(); "failed");
+}
