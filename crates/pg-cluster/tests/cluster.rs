@@ -1,0 +1,107 @@
+//! Clusters live, die and come back.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+use pg_cluster::{Cluster, ClusterError, ClusterOptions, Durability, Programs, Tls};
+
+#[test]
+fn a_killed_cluster_comes_back_with_what_it_had_committed() {
+    let options = ClusterOptions::default().durability(Durability::Fsync);
+    let mut cluster = Cluster::start(options).unwrap();
+    let port = cluster.port();
+    cluster
+        .sql("postgres", "CREATE TABLE t AS SELECT 7 AS n")
+        .unwrap();
+
+    cluster.kill().unwrap();
+    assert_eq!(cluster.pid(), None);
+    assert!(matches!(cluster.kill(), Err(ClusterError::NotRunning)));
+    cluster.restart().unwrap();
+
+    assert_eq!(cluster.port(), port);
+    assert_eq!(cluster.sql("postgres", "SELECT n FROM t").unwrap(), "7");
+}
+
+#[test]
+fn a_dropped_cluster_leaves_neither_a_process_nor_a_folder() {
+    let cluster = Cluster::start(ClusterOptions::default()).unwrap();
+    let (port, pid) = (cluster.port(), cluster.pid().unwrap());
+    let folder = cluster.log_file().parent().unwrap().to_owned();
+    assert!(folder.exists());
+
+    drop(cluster);
+
+    assert!(!folder.exists());
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+}
+
+#[test]
+fn databases_are_made_empty_and_dropped() {
+    let cluster = Cluster::start(ClusterOptions::default().max_connections(7)).unwrap();
+    assert_eq!(
+        cluster.sql("postgres", "SHOW max_connections").unwrap(),
+        "7"
+    );
+    let name = cluster.create_database().unwrap();
+    assert_ne!(name, cluster.create_database().unwrap());
+    assert_eq!(
+        cluster.sql(&name, "SELECT current_database()").unwrap(),
+        name
+    );
+    cluster.drop_database(&name).unwrap();
+    assert!(matches!(
+        cluster.sql(&name, "SELECT 1"),
+        Err(ClusterError::Sql { .. })
+    ));
+}
+
+#[test]
+fn a_client_that_trusts_the_authority_speaks_tls_and_one_that_does_not_refuses() {
+    let cluster = Cluster::start(ClusterOptions::default().tls(Tls::OwnCertificate)).unwrap();
+    let query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let ask = |ca: &Path| {
+        let url = format!(
+            "{}?sslmode=verify-full&sslrootcert={}",
+            cluster.admin_url(),
+            ca.display()
+        );
+        let psql = Programs::find().unwrap().bin_dir().join("psql");
+        Command::new(psql)
+            .args(["-XAtc", query, &url])
+            .output()
+            .unwrap()
+    };
+    let trusting = ask(cluster.ca_file().unwrap());
+    assert_eq!(
+        String::from_utf8_lossy(&trusting.stdout).trim(),
+        "t",
+        "{trusting:?}"
+    );
+
+    let other = Cluster::start(ClusterOptions::default().tls(Tls::OwnCertificate)).unwrap();
+    assert!(!ask(other.ca_file().unwrap()).status.success());
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why() {
+    let options = ClusterOptions::default().setting("no_such_setting", "1");
+    let error = Cluster::start(options).unwrap_err();
+    assert!(matches!(error, ClusterError::Died { .. }));
+    assert!(error.to_string().contains("no_such_setting"), "{error}");
+}
+
+#[test]
+fn statement_statistics_can_be_loaded() {
+    let cluster = Cluster::start(ClusterOptions::default().with_statement_statistics()).unwrap();
+    let loaded = cluster
+        .sql("postgres", "SHOW shared_preload_libraries")
+        .unwrap();
+    assert_eq!(loaded, "pg_stat_statements");
+    assert!(fs::metadata(cluster.log_file()).unwrap().len() > 0);
+}
