@@ -1,7 +1,5 @@
 //! Clusters live, die and come back.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
