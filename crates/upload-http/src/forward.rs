@@ -1,0 +1,1 @@
+//! Sends what a push workspace receives on to its URL.

@@ -1,0 +1,1 @@
+//! `POST /workspaces/{id}/chat/uploads`.
