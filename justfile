@@ -1,0 +1,21 @@
+# One line each over cargo; `just --list` names them.
+
+# Run the server (see `just run --help`).
+run *arguments:
+    cargo run --package platform-server -- {{arguments}}
+
+# Run every test against a private PostgreSQL cluster.
+test *arguments:
+    cargo xtask test {{arguments}}
+
+# Check formatting, clippy and rustdoc.
+lint:
+    cargo xtask lint
+
+# Build the documentation.
+doc:
+    cargo xtask doc
+
+# Run the benchmarks.
+bench:
+    cargo bench --workspace
