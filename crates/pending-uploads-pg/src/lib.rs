@@ -1,1 +1,38 @@
-//! Being built.
+//! The traits of [`pending_uploads_core`] on PostgreSQL (14 or newer).
+//!
+//! What lies where, for operators:
+//!
+//! - `workspaces`, `feed_counters`, `activity`: who is registered, and what each feed says.
+//! - `pending_uploads`: one narrow row for each published file.
+//! - `pending_upload_chunks`: the files' bytes, 64 KiB a row. A chunk whose file is in no row of
+//!   `pending_uploads` belongs to an upload that is still arriving, or to one that never published;
+//!   the latter is found through `staged_batches` and swept when its lease is over.
+//!
+//! Nothing else is stored. The database user needs no more than the rights to read and write these
+//! tables; [`migrate`] needs the right to create them.
+//!
+//! Bytes arrive in bursts of about 1 MiB, each of which borrows a connection for one short
+//! transaction. No connection and no transaction is ever held while a client sends or receives.
+
+mod activity;
+mod batch;
+mod burst;
+mod chunks;
+mod config;
+mod database;
+mod error;
+mod feed_rows;
+mod hints;
+pub mod migrate;
+mod publish;
+mod rows;
+mod storage;
+mod sweep;
+mod workspaces;
+
+pub use activity::PgActivityLog;
+pub use batch::PgBatch;
+pub use config::{ConfigError, DatabaseConfig};
+pub use database::{Database, Schema, SchemaPart};
+pub use storage::{PgStorage, StorageConfig};
+pub use workspaces::PgWorkspaces;

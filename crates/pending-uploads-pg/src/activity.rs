@@ -1,0 +1,242 @@
+//! The feed: appended through the one statement, read by cursor, waited for without a connection.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use pending_uploads_core::{
+    Activity, ActivityId, ActivityLog, ActivityQuery, ActivityStatus, ActivityType, Clock, Error,
+    FeedStart, FeedText, NewActivity, Result, Seq, Source, Timestamp, WorkspaceId,
+};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::database::Database;
+use crate::error::PgError;
+use crate::feed_rows::{self, FeedRows};
+use crate::rows;
+
+/// The columns that [`activity`] reads.
+macro_rules! activity_columns {
+    () => {
+        "row.id, row.workspace_id, row.seq, row.activity_type, row.source_id, row.target_id, \
+         row.method, row.summary, row.request_body, row.response_body, row.duration_ms, \
+         row.status, row.error_detail, row.created_at"
+    };
+}
+
+/// The conditions of a query: $1 is the workspace, $2 to $5 the filters, each null for none.
+macro_rules! matching_rows {
+    () => {
+        "row.workspace_id = $1 AND ($2::text IS NULL OR row.activity_type = $2) \
+         AND ($3::bool IS NULL OR (row.source_id IS NULL) = $3) \
+         AND ($4::timestamptz IS NULL OR row.created_at >= $4) \
+         AND ($5::timestamptz IS NULL OR row.created_at < $5)"
+    };
+}
+
+/// No row at all when the cursor names none of this feed; one of nulls when nothing is after it.
+const AFTER: &str = concat!(
+    "SELECT ",
+    activity_columns!(),
+    " FROM (SELECT seq FROM activity WHERE id = $7 AND workspace_id = $1) AS cursor \
+     LEFT JOIN LATERAL (SELECT * FROM activity AS row WHERE ",
+    matching_rows!(),
+    " AND row.seq > cursor.seq ORDER BY row.seq LIMIT $6) AS row ON true ORDER BY row.seq"
+);
+const NEWEST: &str = concat!(
+    "SELECT ",
+    activity_columns!(),
+    " FROM activity AS row WHERE ",
+    matching_rows!(),
+    " ORDER BY row.seq DESC LIMIT $6"
+);
+
+/// The newest row of each feed stays, so that a quiet workspace keeps its cursor.
+const PRUNE: &str = "DELETE FROM activity WHERE id IN ( \
+         SELECT row.id FROM activity AS row WHERE row.created_at < $1 AND row.seq < ( \
+             SELECT last_seq FROM feed_counters WHERE workspace_id = row.workspace_id) \
+         ORDER BY row.created_at LIMIT 1000 FOR UPDATE SKIP LOCKED)";
+
+/// [`ActivityLog`] on PostgreSQL. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct PgActivityLog {
+    database: Database,
+    clock: Arc<dyn Clock>,
+}
+
+impl PgActivityLog {
+    /// The feeds in `database`.
+    pub fn new(database: &Database, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            database: database.clone(),
+            clock,
+        }
+    }
+}
+
+#[async_trait]
+impl ActivityLog for PgActivityLog {
+    async fn append(&self, workspace: WorkspaceId, activity: NewActivity) -> Result<Activity> {
+        let (database, created_at) = (self.database.clone(), self.clock.now());
+        let id = ActivityId::generate();
+        let content = activity.clone();
+        let work = async move { append(&database, workspace, id, content, created_at).await };
+        let seq = self.database.run(work).await?;
+        self.database.announce(workspace);
+        Ok(Activity {
+            id,
+            workspace_id: workspace,
+            seq,
+            created_at,
+            content: activity,
+        })
+    }
+
+    async fn list(&self, workspace: WorkspaceId, query: &ActivityQuery) -> Result<Vec<Activity>> {
+        let client = self.database.client().await?;
+        let filters = Filters::of(query);
+        let limit = i64::from(query.limit.get());
+        let workspace = workspace.as_uuid();
+        let shared = [
+            &workspace as &(dyn tokio_postgres::types::ToSql + Sync),
+            &filters.activity_type,
+            &filters.from_canvas,
+            &filters.created_since,
+            &filters.created_before,
+            &limit,
+        ];
+        let rows = match query.start {
+            FeedStart::Newest => {
+                let newest = client.prepare_cached(NEWEST).await.map_err(PgError::from)?;
+                client
+                    .query(&newest, &shared)
+                    .await
+                    .map_err(PgError::from)?
+            }
+            FeedStart::After(cursor) => {
+                let after = client.prepare_cached(AFTER).await.map_err(PgError::from)?;
+                let cursor = cursor.as_uuid();
+                let mut params = shared.to_vec();
+                params.push(&cursor);
+                let rows = client.query(&after, &params).await.map_err(PgError::from)?;
+                if rows.is_empty() {
+                    return Err(Error::CursorGone);
+                }
+                rows
+            }
+        };
+        Ok(rows
+            .iter()
+            .filter_map(|row| activity(row).transpose())
+            .collect::<Result<_, _>>()?)
+    }
+
+    async fn wait(
+        &self,
+        workspace: WorkspaceId,
+        query: &ActivityQuery,
+        patience: Duration,
+    ) -> Result<Vec<Activity>> {
+        match query.start {
+            FeedStart::Newest => self.list(workspace, query).await,
+            FeedStart::After(_) => {
+                let look = || self.list(workspace, query);
+                self.database
+                    .signals()
+                    .wait_for_rows(workspace, patience, look)
+                    .await
+            }
+        }
+    }
+
+    async fn prune(&self, horizon: Timestamp) -> Result<u64> {
+        let client = self.database.client().await?;
+        let horizon = SystemTime::from(horizon);
+        Ok(client
+            .execute(PRUNE, &[&horizon])
+            .await
+            .map_err(PgError::from)?)
+    }
+}
+
+/// One statement, and so a transaction of its own.
+async fn append(
+    database: &Database,
+    workspace: WorkspaceId,
+    id: ActivityId,
+    content: NewActivity,
+    created_at: Timestamp,
+) -> Result<Seq, PgError> {
+    let mut rows = FeedRows::default();
+    rows.push(id, content);
+    let client = database.client().await?;
+    let append = client.prepare_cached(feed_rows::APPEND).await?;
+    let seqs = feed_rows::known(
+        rows.append(&**client, &append, workspace, created_at)
+            .await?,
+    )?;
+    seqs.first().copied().ok_or(PgError::UnknownWorkspace)
+}
+
+/// The filters of a query, as the statements take them.
+struct Filters {
+    activity_type: Option<String>,
+    from_canvas: Option<bool>,
+    created_since: Option<SystemTime>,
+    created_before: Option<SystemTime>,
+}
+
+impl Filters {
+    fn of(query: &ActivityQuery) -> Self {
+        Self {
+            activity_type: query
+                .activity_type
+                .as_ref()
+                .map(|kind| kind.as_str().to_owned()),
+            from_canvas: query.source.map(|source| source == Source::Canvas),
+            created_since: query.created_since.map(SystemTime::from),
+            created_before: query.created_before.map(SystemTime::from),
+        }
+    }
+}
+
+/// Reads a row; none when it is the one of nulls that stands for a cursor with nothing after it.
+fn activity(row: &Row) -> Result<Option<Activity>, PgError> {
+    let Some(id) = rows::column::<Option<Uuid>>(row, "id")? else {
+        return Ok(None);
+    };
+    Ok(Some(Activity {
+        id: ActivityId::from_uuid(id),
+        workspace_id: WorkspaceId::from_uuid(rows::uuid(row, "workspace_id")?),
+        seq: Seq(rows::column(row, "seq")?),
+        created_at: rows::time(row, "created_at")?,
+        content: content(row)?,
+    }))
+}
+
+fn content(row: &Row) -> Result<NewActivity, PgError> {
+    let workspace = |name| -> Result<Option<WorkspaceId>, PgError> {
+        Ok(rows::column::<Option<Uuid>>(row, name)?.map(WorkspaceId::from_uuid))
+    };
+    let text = |name| -> Result<Option<FeedText>, PgError> {
+        Ok(rows::column::<Option<&str>>(row, name)?.map(FeedText::clean))
+    };
+    let word = |name| rows::column::<&str>(row, name);
+    Ok(NewActivity {
+        activity_type: word("activity_type")?
+            .parse::<ActivityType>()
+            .map_err(|_| PgError::Damaged("an activity type is none"))?,
+        source_id: workspace("source_id")?,
+        target_id: workspace("target_id")?,
+        method: text("method")?,
+        summary: text("summary")?,
+        request_body: rows::column(row, "request_body")?,
+        response_body: rows::column(row, "response_body")?,
+        duration_ms: rows::column(row, "duration_ms")?,
+        status: word("status")?
+            .parse::<ActivityStatus>()
+            .map_err(|_| PgError::Damaged("an activity status is none"))?,
+        error_detail: text("error_detail")?,
+    })
+}

@@ -1,0 +1,136 @@
+//! Bursts: what a batch collects in memory before it asks the store.
+
+use bytes::{Bytes, BytesMut};
+use pending_uploads_core::FileId;
+
+use crate::chunks::{CHUNK_BYTES, Chunk};
+use crate::error::PgError;
+
+/// How much is collected before it is sent, in bytes.
+pub(crate) const BURST_BYTES: usize = 1024 * 1024;
+
+/// Chunks on their way: full ones, and the one that is being filled.
+#[derive(Debug, Default)]
+pub(crate) struct Burst {
+    full: Vec<Chunk>,
+    full_bytes: usize,
+    filling: BytesMut,
+    next_seq: i32,
+}
+
+impl Burst {
+    /// How many more bytes fit.
+    pub(crate) fn room(&self) -> usize {
+        BURST_BYTES.saturating_sub(self.full_bytes + self.filling.len())
+    }
+
+    /// Copies the beginning of `data`, as much as fits into the chunk that is being filled, and
+    /// answers the rest.
+    pub(crate) fn take<'a>(
+        &mut self,
+        file_id: FileId,
+        data: &'a [u8],
+    ) -> Result<&'a [u8], PgError> {
+        if self.filling.is_empty() && self.next_seq > 0 {
+            // The file is long: this chunk will be a full one, and shares no memory with the last.
+            self.filling = BytesMut::with_capacity(CHUNK_BYTES);
+        }
+        let fits = data
+            .len()
+            .min(CHUNK_BYTES - self.filling.len())
+            .min(self.room());
+        let (taken, rest) = data.split_at_checked(fits).unwrap_or((data, &[]));
+        self.filling.extend_from_slice(taken);
+        if self.filling.len() == CHUNK_BYTES {
+            self.close_chunk(file_id)?;
+        }
+        Ok(rest)
+    }
+
+    /// Ends the file: its last chunk is as short as it is, and the next file's begin at 0.
+    pub(crate) fn end_file(&mut self, file_id: FileId) -> Result<(), PgError> {
+        if !self.filling.is_empty() {
+            self.close_chunk(file_id)?;
+        }
+        self.next_seq = 0;
+        Ok(())
+    }
+
+    /// The full chunks.
+    pub(crate) fn full(&self) -> &[Chunk] {
+        &self.full
+    }
+
+    /// Takes the full chunks out; the one that is being filled stays.
+    pub(crate) fn take_full(&mut self) -> Vec<Chunk> {
+        self.full_bytes = 0;
+        std::mem::take(&mut self.full)
+    }
+
+    fn close_chunk(&mut self, file_id: FileId) -> Result<(), PgError> {
+        let data: Bytes = self.filling.split().freeze();
+        self.full_bytes += data.len();
+        self.full.push(Chunk {
+            file_id,
+            seq: self.next_seq,
+            data,
+        });
+        self.next_seq = self
+            .next_seq
+            .checked_add(1)
+            .ok_or(PgError::Damaged("a file has too many chunks"))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(burst: &mut Burst, file: FileId, mut data: &[u8]) -> Vec<Chunk> {
+        let mut sent = Vec::new();
+        while !data.is_empty() {
+            data = burst.take(file, data).unwrap();
+            if burst.room() == 0 {
+                sent.extend(burst.take_full());
+            }
+        }
+        burst.end_file(file).unwrap();
+        sent.extend(burst.take_full());
+        sent
+    }
+
+    #[test]
+    fn a_file_is_cut_into_full_chunks_and_one_rest_numbered_from_zero() {
+        let data: Vec<u8> = (0..=250).cycle().take(3 * BURST_BYTES + 5).collect();
+        let mut burst = Burst::default();
+        for file in [FileId::generate(), FileId::generate()] {
+            let chunks = fill(&mut burst, file, &data);
+            let (last, others) = chunks.split_last().unwrap();
+            assert_eq!(last.data.len(), 5);
+            assert!(others.iter().all(|chunk| chunk.data.len() == CHUNK_BYTES));
+            assert!(chunks.iter().zip(0..).all(|(chunk, seq)| chunk.seq == seq));
+            assert_eq!(
+                chunks
+                    .iter()
+                    .flat_map(|chunk| chunk.data.to_vec())
+                    .collect::<Vec<_>>(),
+                data
+            );
+        }
+    }
+
+    #[test]
+    fn a_burst_never_holds_more_than_its_size() {
+        let mut burst = Burst::default();
+        let file = FileId::generate();
+        let data = vec![7; BURST_BYTES * 2];
+        let mut rest = data.as_slice();
+        while burst.room() > 0 {
+            rest = burst.take(file, rest).unwrap();
+        }
+        let held: usize = burst.take_full().iter().map(|chunk| chunk.data.len()).sum();
+        assert_eq!(held, BURST_BYTES);
+        assert_eq!(rest.len(), BURST_BYTES);
+    }
+}

@@ -1,0 +1,223 @@
+//! Where the database is, and how it is to be spoken to.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_postgres::config::{Host, SslMode};
+
+/// How long a connection may take to come about, its TLS handshake included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long sent data may stay unacknowledged before the connection is given up.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
+/// After how long a silent connection is probed.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+/// What the server is told when a connection starts: no statement of ours runs for long, and a
+/// lock or a transaction that we lost must not be held for ever.
+const SESSION_OPTIONS: &str =
+    "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s";
+
+/// Where the database is, and how it is to be spoken to.
+#[derive(Clone)]
+pub struct DatabaseConfig {
+    postgres: tokio_postgres::Config,
+    pool_size: NonZeroUsize,
+    ca_file: Option<PathBuf>,
+}
+
+/// The configuration cannot be used. No variant repeats the URL, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The text is no PostgreSQL URL.
+    #[error("not a PostgreSQL URL (postgres://user:password@host:port/database): {reason}")]
+    Url {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `sslmode` is none that is known.
+    #[error("sslmode must be disable, allow, prefer, require, verify-ca or verify-full")]
+    SslMode,
+    /// The file of root certificates cannot be used.
+    #[error("cannot use the certificates in {}: {reason}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// TLS cannot be set up at all.
+    #[error("cannot set up TLS: {reason}")]
+    Tls {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The pool cannot be set up.
+    #[error("cannot set up the connection pool: {reason}")]
+    Pool {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl DatabaseConfig {
+    /// How many connections a pool has unless told otherwise.
+    pub const DEFAULT_POOL_SIZE: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+
+    /// Reads a `postgres://` or `postgresql://` URL, as libpq has them ("Connection URIs").
+    ///
+    /// `sslmode` decides about TLS: absent, `disable` and `allow` never use it, `prefer` uses it
+    /// when the server offers it, `require`, `verify-ca` and `verify-full` insist on it. Unlike
+    /// libpq, a certificate is *always* verified, its name included, whenever TLS is used.
+    ///
+    /// # Errors
+    /// [`ConfigError::Url`] and [`ConfigError::SslMode`].
+    pub fn parse(url: &str) -> Result<Self, ConfigError> {
+        let (url, ssl_mode) = take_ssl_mode(url)?;
+        let mut postgres: tokio_postgres::Config =
+            url.parse()
+                .map_err(|error: tokio_postgres::Error| ConfigError::Url {
+                    reason: root_cause(&error),
+                })?;
+        let options = match postgres.get_options() {
+            Some(own) => format!("{SESSION_OPTIONS} {own}"),
+            None => SESSION_OPTIONS.to_owned(),
+        };
+        postgres
+            .ssl_mode(ssl_mode)
+            .options(options)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(TCP_USER_TIMEOUT)
+            .keepalives_idle(KEEPALIVE_IDLE);
+        if postgres.get_application_name().is_none() {
+            postgres.application_name("pending-uploads");
+        }
+        Ok(Self {
+            postgres,
+            pool_size: Self::DEFAULT_POOL_SIZE,
+            ca_file: None,
+        })
+    }
+
+    /// With a pool of at most that many connections. One more is used to listen for hints.
+    #[must_use]
+    pub fn with_pool_size(mut self, connections: NonZeroUsize) -> Self {
+        self.pool_size = connections;
+        self
+    }
+
+    /// With the root certificates of this PEM file in place of the system's.
+    #[must_use]
+    pub fn with_ca_file(mut self, path: PathBuf) -> Self {
+        self.ca_file = Some(path);
+        self
+    }
+
+    pub(crate) fn postgres(&self) -> &tokio_postgres::Config {
+        &self.postgres
+    }
+
+    pub(crate) fn pool_size(&self) -> usize {
+        self.pool_size.get()
+    }
+
+    pub(crate) fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
+}
+
+/// Prints where the database is, and no credentials: `host:5432/database`.
+impl fmt::Display for DatabaseConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.postgres.get_hosts().first() {
+            Some(Host::Tcp(host)) => f.write_str(host)?,
+            Some(Host::Unix(path)) => path.display().fmt(f)?,
+            None => f.write_str("localhost")?,
+        }
+        write!(f, ":{}", self.postgres.get_ports().first().unwrap_or(&5432))?;
+        write!(f, "/{}", self.postgres.get_dbname().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for DatabaseConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseConfig")
+            .field("database", &self.to_string())
+            .field("pool_size", &self.pool_size)
+            .field("ca_file", &self.ca_file)
+            .finish_non_exhaustive()
+    }
+}
+
+/// tokio-postgres knows fewer modes than libpq, and prefers TLS where libpq's users of a plain URL
+/// on a private network do not expect a certificate to be checked; so the mode is read here.
+fn take_ssl_mode(url: &str) -> Result<(String, SslMode), ConfigError> {
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(ConfigError::Url {
+            reason: "the scheme is another".to_owned(),
+        });
+    }
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let (modes, others): (Vec<_>, Vec<_>) = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .partition(|pair| pair.starts_with("sslmode="));
+    let mode = match modes.last().and_then(|pair| pair.split_once('=')) {
+        None | Some((_, "disable" | "allow")) => SslMode::Disable,
+        Some((_, "prefer")) => SslMode::Prefer,
+        Some((_, "require" | "verify-ca" | "verify-full")) => SslMode::Require,
+        Some(_) => return Err(ConfigError::SslMode),
+    };
+    Ok((format!("{base}?{}", others.join("&")), mode))
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_display_nor_debug_shows_a_password() {
+        let config = DatabaseConfig::parse("postgres://user:hunter2@db.example:6543/app").unwrap();
+        let shown = format!("{config} {config:?}");
+        assert!(shown.starts_with("db.example:6543/app"), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn tls_is_used_when_the_url_asks_for_it() {
+        for (mode, expected) in [
+            ("", SslMode::Disable),
+            ("?sslmode=disable", SslMode::Disable),
+            ("?sslmode=prefer", SslMode::Prefer),
+            ("?sslmode=require", SslMode::Require),
+            ("?application_name=x&sslmode=verify-full", SslMode::Require),
+        ] {
+            let config = DatabaseConfig::parse(&format!("postgres://h/d{mode}")).unwrap();
+            assert_eq!(config.postgres().get_ssl_mode(), expected, "{mode}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_postgres_url_is_refused_without_being_repeated() {
+        for url in [
+            "",
+            "h/d",
+            "mysql://u:hunter2@h/d",
+            "postgres://u:hunter2@h:port/d",
+            "postgres://u:hunter2@h/d?sslmode=sometimes",
+            "postgres://u:hunter2@h/d?nonsense=1",
+        ] {
+            let error = DatabaseConfig::parse(url).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

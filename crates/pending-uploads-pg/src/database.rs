@@ -1,0 +1,272 @@
+//! The connection pool, and the runtime that drives it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pending_uploads_core::{FeedSignals, Result};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::config::{ConfigError, DatabaseConfig};
+use crate::error::PgError;
+use crate::hints::Hints;
+
+/// How long a caller waits for a connection before it is told that the store is unavailable.
+const POOL_WAIT: Duration = Duration::from_secs(10);
+/// How long making one may take, every address and the TLS handshake tried.
+const POOL_CREATE: Duration = Duration::from_secs(10);
+
+/// Sent on each new connection: what a 200 promised must survive a crash, whatever the server's own
+/// default is.
+const DURABLE_SESSION: &str = "SELECT set_config('synchronous_commit', 'on', false) \
+     WHERE current_setting('synchronous_commit') = 'off'";
+
+const SCHEMA: &str = "SELECT \
+     to_regclass('workspaces') IS NOT NULL AND to_regclass('feed_counters') IS NOT NULL \
+         AND to_regclass('activity') IS NOT NULL AS base, \
+     to_regclass('pending_uploads') IS NOT NULL \
+         AND to_regclass('pending_upload_chunks') IS NOT NULL \
+         AND to_regclass('staged_batches') IS NOT NULL AS uploads";
+
+/// A database that the traits are implemented on. Clones share one pool.
+///
+/// Connections live on the runtime that [`connect`](Self::connect) was called in, and so does all
+/// work that must not be cut off half-way: a request's future may be dropped on its own thread at
+/// any time, and no transaction stays open because of it.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    runtime: Handle,
+    signals: FeedSignals,
+    hints: Hints,
+    connector: Connector,
+    postgres: Config,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("pool", &self.inner.pool.status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which tables are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schema {
+    /// Those of workspaces and feeds.
+    pub base: SchemaPart,
+    /// Those of waiting files.
+    pub uploads: SchemaPart,
+}
+
+/// Whether the tables of one part of the schema are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaPart {
+    /// They are.
+    Ready,
+    /// At least one is not.
+    Missing,
+}
+
+impl Database {
+    /// Sets up a pool; connections are made when they are first needed, so the server may be away.
+    /// One task keeps a connection of its own for hints between instances, and tries again for ever
+    /// while the server is away; it ends when the last clone is dropped.
+    ///
+    /// # Errors
+    /// [`ConfigError::CaFile`], [`ConfigError::Tls`], [`ConfigError::Pool`].
+    ///
+    /// # Panics
+    /// When it is called outside of a tokio runtime.
+    pub fn connect(config: &DatabaseConfig) -> std::result::Result<Self, ConfigError> {
+        let runtime = Handle::current();
+        let connector = Connector {
+            tls: tls_connector(config)?,
+            runtime: runtime.clone(),
+        };
+        let pool = build_pool(config, connector.clone())?;
+        let signals = FeedSignals::new();
+        let hints = Hints::start(
+            &runtime,
+            connector.clone(),
+            config.postgres().clone(),
+            pool.clone(),
+            signals.clone(),
+        );
+        let postgres = config.postgres().clone();
+        let inner = Inner {
+            pool,
+            runtime,
+            signals,
+            hints,
+            connector,
+            postgres,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Looks which tables are there.
+    ///
+    /// # Errors
+    /// [`Unavailable`](pending_uploads_core::Error::Unavailable),
+    /// [`Backend`](pending_uploads_core::Error::Backend).
+    pub async fn schema(&self) -> Result<Schema> {
+        let part = |ready| {
+            if ready {
+                SchemaPart::Ready
+            } else {
+                SchemaPart::Missing
+            }
+        };
+        let client = self.client().await?;
+        let row = client.query_one(SCHEMA, &[]).await.map_err(PgError::from)?;
+        Ok(Schema {
+            base: part(row.get("base")),
+            uploads: part(row.get("uploads")),
+        })
+    }
+
+    /// Borrows a connection.
+    pub(crate) async fn client(&self) -> std::result::Result<Object, PgError> {
+        Ok(self.inner.pool.get().await?)
+    }
+
+    /// Runs work that must not be cut off by a caller that goes away.
+    pub(crate) async fn run<T, F>(&self, work: F) -> std::result::Result<T, PgError>
+    where
+        T: Send + 'static,
+        F: Future<Output = std::result::Result<T, PgError>> + Send + 'static,
+    {
+        self.inner.runtime.spawn(work).await?
+    }
+
+    /// Starts work that nobody waits for.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.inner.runtime.spawn(work)
+    }
+
+    /// Those who wait for feeds in this process.
+    pub(crate) fn signals(&self) -> &FeedSignals {
+        &self.inner.signals
+    }
+
+    /// Tells whoever waits for a feed, here at once and elsewhere soon, that it has a new row.
+    pub(crate) fn announce(&self, workspace: pending_uploads_core::WorkspaceId) {
+        self.inner.signals.signal(workspace);
+        self.inner.hints.send(workspace);
+    }
+
+    /// A connection outside of the pool, for migrations.
+    pub(crate) async fn dedicated_client(&self) -> std::result::Result<Client, PgError> {
+        let (client, _) = self.inner.connector.connect(&self.inner.postgres).await?;
+        Ok(client)
+    }
+}
+
+/// Makes connections on one runtime, whichever thread asks for them: a connection that a web
+/// server's worker made must outlive that worker.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    pub(crate) tls: MakeRustlsConnect,
+    runtime: Handle,
+}
+
+impl Connect for Connector {
+    fn connect(
+        &self,
+        postgres: &Config,
+    ) -> BoxFuture<'_, std::result::Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+        let (tls, postgres) = (self.tls.clone(), postgres.clone());
+        let runtime = self.runtime.clone();
+        let connecting = self.runtime.spawn(async move {
+            let (client, connection) = postgres.connect(tls).await?;
+            // How a connection ended is told to whoever uses it next, and logged there.
+            let driver = runtime.spawn(connection.map(drop));
+            client.batch_execute(DURABLE_SESSION).await?;
+            Ok((client, driver))
+        });
+        async move {
+            match connecting.await {
+                Ok(connected) => connected,
+                // The runtime is shutting down: nobody will see what is made of this.
+                Err(_) => std::future::pending().await,
+            }
+        }
+        .boxed()
+    }
+}
+
+fn build_pool(config: &DatabaseConfig, connector: Connector) -> Result<Pool, ConfigError> {
+    let manager = Manager::from_connect(
+        config.postgres().clone(),
+        connector,
+        ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        },
+    );
+    Pool::builder(manager)
+        .max_size(config.pool_size())
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(POOL_WAIT))
+        .create_timeout(Some(POOL_CREATE))
+        .recycle_timeout(Some(POOL_CREATE))
+        .build()
+        .map_err(|error| ConfigError::Pool {
+            reason: error.to_string(),
+        })
+}
+
+/// A connector that verifies certificates; whether it is used is for the `sslmode` to say.
+fn tls_connector(config: &DatabaseConfig) -> Result<MakeRustlsConnect, ConfigError> {
+    let mut roots = RootCertStore::empty();
+    match config.ca_file() {
+        Some(path) => {
+            let unusable = |reason: String| ConfigError::CaFile {
+                path: path.to_owned(),
+                reason,
+            };
+            let certificates =
+                CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| unusable(error.to_string()))?;
+            }
+            if roots.is_empty() {
+                return Err(unusable("it holds no certificate".to_owned()));
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ConfigError::Tls {
+            reason: error.to_string(),
+        })?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(tls))
+}

@@ -1,0 +1,110 @@
+//! Appending to feeds: the one statement through which every writer goes.
+
+use std::time::SystemTime;
+
+use pending_uploads_core::{ActivityId, NewActivity, Seq, Timestamp, WorkspaceId};
+use serde_json::Value;
+use tokio_postgres::{GenericClient, Statement};
+use uuid::Uuid;
+
+use crate::error::PgError;
+
+/// Takes the numbers of all the rows from the workspace's counter, whose lock it keeps until the
+/// transaction ends, and inserts the rows in order. No counter, no rows.
+pub(crate) const APPEND: &str = "WITH counter AS ( \
+         UPDATE feed_counters SET last_seq = last_seq + cardinality($2::uuid[]) \
+         WHERE workspace_id = $1 RETURNING last_seq - cardinality($2::uuid[]) AS before \
+     ) \
+     INSERT INTO activity (workspace_id, seq, id, activity_type, source_id, target_id, method, \
+         summary, request_body, response_body, duration_ms, status, error_detail, created_at) \
+     SELECT $1, counter.before + fresh.ordinality, fresh.id, fresh.activity_type, \
+         fresh.source_id, fresh.target_id, fresh.method, fresh.summary, fresh.request_body, \
+         fresh.response_body, fresh.duration_ms, fresh.status, fresh.error_detail, $13 \
+     FROM counter, unnest($2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], \
+         $8::json[], $9::json[], $10::int8[], $11::text[], $12::text[]) WITH ORDINALITY \
+         AS fresh (id, activity_type, source_id, target_id, method, summary, request_body, \
+             response_body, duration_ms, status, error_detail, ordinality) \
+     RETURNING seq";
+
+/// Rows for one workspace's feed, laid out as the columns that [`APPEND`] takes.
+#[derive(Debug, Default)]
+pub(crate) struct FeedRows {
+    ids: Vec<Uuid>,
+    activity_types: Vec<String>,
+    source_ids: Vec<Option<Uuid>>,
+    target_ids: Vec<Option<Uuid>>,
+    methods: Vec<Option<String>>,
+    summaries: Vec<Option<String>>,
+    request_bodies: Vec<Option<Value>>,
+    response_bodies: Vec<Option<Value>>,
+    durations_ms: Vec<Option<i64>>,
+    statuses: Vec<&'static str>,
+    error_details: Vec<Option<String>>,
+}
+
+impl FeedRows {
+    /// Adds a row after the others.
+    pub(crate) fn push(&mut self, id: ActivityId, row: NewActivity) {
+        self.ids.push(id.as_uuid());
+        self.activity_types
+            .push(row.activity_type.as_str().to_owned());
+        self.source_ids.push(row.source_id.map(|id| id.as_uuid()));
+        self.target_ids.push(row.target_id.map(|id| id.as_uuid()));
+        self.methods
+            .push(row.method.map(|text| text.as_str().to_owned()));
+        self.summaries
+            .push(row.summary.map(|text| text.as_str().to_owned()));
+        self.request_bodies.push(row.request_body);
+        self.response_bodies.push(row.response_body);
+        self.durations_ms.push(row.duration_ms);
+        self.statuses.push(row.status.as_str());
+        self.error_details
+            .push(row.error_detail.map(|text| text.as_str().to_owned()));
+    }
+
+    /// Appends the rows and answers their numbers in order; nothing when the workspace is unknown.
+    /// The caller commits soon after: it holds the counter's lock.
+    pub(crate) async fn append(
+        &self,
+        client: &impl GenericClient,
+        append: &Statement,
+        workspace: WorkspaceId,
+        created_at: Timestamp,
+    ) -> Result<Vec<Seq>, tokio_postgres::Error> {
+        let rows = client
+            .query(
+                append,
+                &[
+                    &workspace.as_uuid(),
+                    &self.ids,
+                    &self.activity_types,
+                    &self.source_ids,
+                    &self.target_ids,
+                    &self.methods,
+                    &self.summaries,
+                    &self.request_bodies,
+                    &self.response_bodies,
+                    &self.durations_ms,
+                    &self.statuses,
+                    &self.error_details,
+                    &SystemTime::from(created_at),
+                ],
+            )
+            .await?;
+        let mut seqs = rows
+            .iter()
+            .map(|row| row.try_get("seq").map(Seq))
+            .collect::<Result<Vec<_>, _>>()?;
+        seqs.sort_unstable();
+        Ok(seqs)
+    }
+}
+
+/// The numbers, when there are any: a feed that nobody has is an unknown workspace's.
+pub(crate) fn known(seqs: Vec<Seq>) -> Result<Vec<Seq>, PgError> {
+    if seqs.is_empty() {
+        Err(PgError::UnknownWorkspace)
+    } else {
+        Ok(seqs)
+    }
+}

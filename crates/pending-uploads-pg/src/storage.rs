@@ -1,0 +1,356 @@
+//! The store of files: look-ups on the narrow table, reads in windows.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{StreamExt, try_unfold};
+use pending_uploads_core::{
+    Acked, Batch, ByteRange, ByteStream, Clock, Error, FileId, ListAfter, PendingUpload, Quota,
+    Result, Stats, Storage, SweepPolicy, Swept, Timestamp, WorkspaceId,
+};
+use tokio::task::JoinHandle;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::batch::PgBatch;
+use crate::database::Database;
+use crate::error::PgError;
+use crate::rows::{self, upload_columns};
+use crate::sweep;
+
+/// How much of a file one query reads, in bytes. While one window is being sent the next is
+/// fetched, so that twice this is held for each reader.
+const WINDOW_BYTES: u64 = 512 * 1024;
+
+const GET: &str = concat!(
+    "SELECT ",
+    upload_columns!(),
+    " FROM pending_uploads WHERE file_id = $1 AND workspace_id = $2 AND expires_at > $3"
+);
+
+/// The chunks that hold the bytes from $4 up to $5 of a file that may still be handed over; the
+/// left join tells a file without them from no file.
+const WINDOW: &str = "SELECT upload.size_bytes, upload.chunk_bytes, chunk.seq, chunk.data \
+     FROM pending_uploads AS upload \
+     LEFT JOIN pending_upload_chunks AS chunk ON chunk.file_id = upload.file_id \
+         AND chunk.seq BETWEEN $4::int8 / upload.chunk_bytes AND ($5::int8 - 1) / upload.chunk_bytes \
+     WHERE upload.file_id = $1 AND upload.workspace_id = $2 \
+         AND upload.acked_at IS NULL AND upload.expires_at > $3 \
+     ORDER BY chunk.seq";
+
+/// Best effort: nobody waits for the disk.
+const MARK_FETCHED: &str = "UPDATE pending_uploads SET fetched_at = $3 \
+     FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried \
+     WHERE file_id = $1 AND workspace_id = $2 AND acked_at IS NULL AND expires_at > $3";
+
+const ACK: &str = "UPDATE pending_uploads SET acked_at = $3 \
+     WHERE file_id = $1 AND workspace_id = $2 AND acked_at IS NULL AND expires_at > $3";
+const ACKED_AT: &str = "SELECT acked_at FROM pending_uploads \
+     WHERE file_id = $1 AND workspace_id = $2 AND acked_at IS NOT NULL AND expires_at > $3";
+
+const LIST: &str = concat!(
+    "SELECT ",
+    upload_columns!(),
+    " FROM pending_uploads WHERE workspace_id = $1 AND acked_at IS NULL AND expires_at > $2 \
+     AND (created_at, file_id) > ($3, $4) ORDER BY created_at, file_id LIMIT $5"
+);
+
+const STATS: &str = "SELECT \
+     count(*) FILTER (WHERE waiting) AS waiting_files, \
+     coalesce(sum(size_bytes) FILTER (WHERE waiting), 0)::int8 AS waiting_bytes, \
+     count(*) FILTER (WHERE NOT waiting) AS unswept_files, \
+     coalesce(sum(size_bytes) FILTER (WHERE NOT waiting), 0)::int8 AS unswept_bytes, \
+     min(created_at) FILTER (WHERE waiting) AS oldest_waiting, \
+     (SELECT coalesce(sum(cardinality(file_ids)), 0)::int8 FROM staged_batches) AS staged_files \
+     FROM (SELECT *, acked_at IS NULL AND expires_at > $1 AS waiting FROM pending_uploads) AS u";
+
+/// What a store of files is told when it is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageConfig {
+    /// How long a file is served after its publication.
+    pub ttl: Duration,
+    /// How much may wait for one workspace.
+    pub quota: Quota,
+}
+
+/// 24 hours, and the default quota.
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_hours(24),
+            quota: Quota::default(),
+        }
+    }
+}
+
+/// [`Storage`] on PostgreSQL. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct PgStorage {
+    database: Database,
+    config: StorageConfig,
+    clock: Arc<dyn Clock>,
+}
+
+impl PgStorage {
+    /// A store on `database`.
+    pub fn new(database: &Database, config: StorageConfig, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            database: database.clone(),
+            config,
+            clock,
+        }
+    }
+
+    /// As [`Storage::begin`], but answers the batch itself, which can also
+    /// [`publish_in`](PgBatch::publish_in) a transaction of the caller's.
+    pub fn begin_batch(&self, workspace: WorkspaceId) -> PgBatch {
+        PgBatch::new(self.clone(), workspace)
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(crate) fn config(&self) -> &StorageConfig {
+        &self.config
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    async fn execute(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, PgError> {
+        let client = self.database.client().await?;
+        let statement = client.prepare_cached(sql).await?;
+        Ok(client.execute(&statement, params).await?)
+    }
+
+    async fn query(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<tokio_postgres::Row>, PgError> {
+        let client = self.database.client().await?;
+        let statement = client.prepare_cached(sql).await?;
+        Ok(client.query(&statement, params).await?)
+    }
+}
+
+#[async_trait]
+impl Storage for PgStorage {
+    async fn begin(&self, workspace: WorkspaceId) -> Result<Box<dyn Batch>> {
+        Ok(Box::new(self.begin_batch(workspace)))
+    }
+
+    async fn get(&self, workspace: WorkspaceId, file: FileId) -> Result<PendingUpload> {
+        let now = SystemTime::from(self.now());
+        let rows = self
+            .query(GET, &[&file.as_uuid(), &workspace.as_uuid(), &now])
+            .await?;
+        let row = rows.first().ok_or(Error::NotFound)?;
+        Ok(rows::pending_upload(row)?)
+    }
+
+    async fn read(
+        &self,
+        workspace: WorkspaceId,
+        file: FileId,
+        range: ByteRange,
+    ) -> Result<ByteStream> {
+        let reader = Reader {
+            storage: self.clone(),
+            workspace,
+            file,
+            end: range.end(),
+        };
+        let first = reader.window(range.start()).await?;
+        let reading = Reading {
+            next: reader.prefetch(first.end),
+            pieces: first.pieces,
+            reader,
+        };
+        Ok(try_unfold(reading, Reading::piece).boxed())
+    }
+
+    async fn mark_fetched(&self, workspace: WorkspaceId, file: FileId) -> Result<()> {
+        let now = SystemTime::from(self.now());
+        self.execute(MARK_FETCHED, &[&file.as_uuid(), &workspace.as_uuid(), &now])
+            .await?;
+        Ok(())
+    }
+
+    async fn ack(&self, workspace: WorkspaceId, file: FileId) -> Result<Acked> {
+        let at = self.now();
+        let (file, workspace, now) = (file.as_uuid(), workspace.as_uuid(), SystemTime::from(at));
+        let params: [&(dyn ToSql + Sync); 3] = [&file, &workspace, &now];
+        if self.execute(ACK, &params).await? == 1 {
+            return Ok(Acked::First { at });
+        }
+        let rows = self.query(ACKED_AT, &params).await?;
+        let row = rows.first().ok_or(Error::NotFound)?;
+        Ok(Acked::Again {
+            at: rows::time(row, "acked_at")?,
+        })
+    }
+
+    async fn list(
+        &self,
+        workspace: WorkspaceId,
+        after: Option<ListAfter>,
+        limit: u32,
+    ) -> Result<Vec<PendingUpload>> {
+        let (created_at, file_id) = after.map_or((UNIX_EPOCH, Uuid::nil()), |after| {
+            (after.created_at.into(), after.file_id.as_uuid())
+        });
+        let now = SystemTime::from(self.now());
+        let rows = self
+            .query(
+                LIST,
+                &[
+                    &workspace.as_uuid(),
+                    &now,
+                    &created_at,
+                    &file_id,
+                    &i64::from(limit),
+                ],
+            )
+            .await?;
+        Ok(rows
+            .iter()
+            .map(rows::pending_upload)
+            .collect::<Result<_, _>>()?)
+    }
+
+    async fn sweep(&self, policy: &SweepPolicy) -> Result<Swept> {
+        let (database, policy, now) = (self.database.clone(), *policy, self.now());
+        let work = async move { sweep::step(&database, &policy, now).await };
+        Ok(self.database.run(work).await?)
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        let rows = self.query(STATS, &[&SystemTime::from(self.now())]).await?;
+        let row = rows.first().ok_or(PgError::Damaged("no statistics"))?;
+        let oldest: Option<SystemTime> = rows::column(row, "oldest_waiting")?;
+        Ok(Stats {
+            waiting_files: rows::byte_count(row, "waiting_files")?,
+            waiting_bytes: rows::byte_count(row, "waiting_bytes")?,
+            unswept_files: rows::byte_count(row, "unswept_files")?,
+            unswept_bytes: rows::byte_count(row, "unswept_bytes")?,
+            staged_files: rows::byte_count(row, "staged_files")?,
+            oldest_waiting: oldest.map(Timestamp::from),
+        })
+    }
+}
+
+/// What is needed to read the windows of one download.
+#[derive(Clone)]
+struct Reader {
+    storage: PgStorage,
+    workspace: WorkspaceId,
+    file: FileId,
+    end: u64,
+}
+
+/// Consecutive pieces of a file, up to the offset `end`.
+struct Window {
+    pieces: VecDeque<Bytes>,
+    end: u64,
+}
+
+impl Reader {
+    /// Reads from `start` to the next window border, or to the end.
+    async fn window(&self, start: u64) -> Result<Window, PgError> {
+        let border = (start / WINDOW_BYTES + 1).saturating_mul(WINDOW_BYTES);
+        let end = border.min(self.end);
+        let offset = |at| i64::try_from(at).map_err(|_| PgError::NotFound);
+        let now = SystemTime::from(self.storage.now());
+        let rows = self
+            .storage
+            .query(
+                WINDOW,
+                &[
+                    &self.file.as_uuid(),
+                    &self.workspace.as_uuid(),
+                    &now,
+                    &offset(start)?,
+                    &offset(end)?,
+                ],
+            )
+            .await?;
+        let size_bytes = rows::byte_count(rows.first().ok_or(PgError::NotFound)?, "size_bytes")?;
+        if self.end > size_bytes {
+            return Err(PgError::RangeNotSatisfiable { size_bytes });
+        }
+        let pieces = rows
+            .iter()
+            .map(|row| piece(row, start, end))
+            .collect::<Result<VecDeque<Bytes>, _>>()?;
+        let held: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        if held == end - start {
+            Ok(Window { pieces, end })
+        } else {
+            Err(PgError::Damaged("bytes of a file are missing"))
+        }
+    }
+
+    /// Starts to read the window after `from`, if there is one.
+    fn prefetch(&self, from: u64) -> Option<JoinHandle<Result<Window, PgError>>> {
+        let reader = self.clone();
+        (from < self.end).then(|| {
+            self.storage
+                .database
+                .spawn(async move { reader.window(from).await })
+        })
+    }
+}
+
+/// The part of a chunk that lies between two offsets of its file.
+fn piece(row: &tokio_postgres::Row, start: u64, end: u64) -> Result<Bytes, PgError> {
+    let missing = || PgError::Damaged("bytes of a file are missing");
+    let chunk_bytes: i32 = rows::column(row, "chunk_bytes")?;
+    let seq: Option<i32> = rows::column(row, "seq")?;
+    let data: Option<&[u8]> = rows::column(row, "data")?;
+    let (seq, data) = seq.zip(data).ok_or_else(missing)?;
+    let at = u64::try_from(i64::from(seq) * i64::from(chunk_bytes)).map_err(|_| missing())?;
+    let within = |offset: u64| usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX);
+    let kept = data
+        .get(within(start)..within(end).min(data.len()))
+        .filter(|kept| !kept.is_empty())
+        .ok_or_else(missing)?;
+    Ok(Bytes::copy_from_slice(kept))
+}
+
+/// One download: the pieces at hand, and the window that is on its way.
+struct Reading {
+    pieces: VecDeque<Bytes>,
+    next: Option<JoinHandle<Result<Window, PgError>>>,
+    reader: Reader,
+}
+
+impl Reading {
+    async fn piece(mut self) -> Result<Option<(Bytes, Self)>> {
+        loop {
+            if let Some(piece) = self.pieces.pop_front() {
+                return Ok(Some((piece, self)));
+            }
+            let Some(next) = self.next.take() else {
+                return Ok(None);
+            };
+            let window = next.await.map_err(PgError::from)??;
+            self.next = self.reader.prefetch(window.end);
+            self.pieces = window.pieces;
+        }
+    }
+}
+
+/// A window that nobody waits for need not be read.
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(next) = &self.next {
+            next.abort();
+        }
+    }
+}

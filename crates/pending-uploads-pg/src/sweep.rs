@@ -1,0 +1,319 @@
+//! The sweep: deletes what nobody will come for, in short transactions of bounded size.
+//!
+//! Record and bytes go in one transaction, but for files larger than a step: of those the bytes go
+//! first, from the end, step by step, and the record goes with the last of them. Whatever a crash
+//! leaves is thus still found by its record.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use deadpool_postgres::Object;
+use pending_uploads_core::{
+    ActivityId, FileId, NewActivity, SweepPolicy, SweepReason, Swept, SweptFile, Timestamp,
+    WorkspaceId,
+};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{GenericClient, Row};
+use uuid::Uuid;
+
+use crate::batch::end_transaction;
+use crate::chunks::CHUNK_BYTES;
+use crate::database::Database;
+use crate::error::PgError;
+use crate::feed_rows::{self, FeedRows};
+use crate::rows;
+
+/// How many chunks of a file that is larger than a step one transaction deletes.
+const STEP_CHUNKS: i32 = 1024;
+/// How many bytes one transaction deletes at most: 64 MiB.
+const STEP_BYTES: u64 = STEP_CHUNKS.unsigned_abs() as u64 * CHUNK_BYTES as u64;
+
+/// A hundred candidates at most, for as many as fit into a step; rows that somebody is just working
+/// on are left for the next one.
+macro_rules! candidates {
+    ($condition:literal, $order:literal) => {
+        concat!(
+            "SELECT file_id, workspace_id, filename, original_name, size_bytes, \
+                 acked_at IS NOT NULL AS acked FROM pending_uploads WHERE ",
+            $condition,
+            " ORDER BY ",
+            $order,
+            " LIMIT 100 FOR UPDATE SKIP LOCKED"
+        )
+    };
+}
+const ACKED: &str = candidates!("acked_at <= $1", "acked_at");
+const EXPIRED: &str = candidates!("expires_at <= $1", "expires_at");
+
+const DELETE_UPLOADS: &str = "DELETE FROM pending_uploads WHERE file_id = ANY($1)";
+/// `octet_length` of an external value reads its pointer, not the value.
+const DELETE_CHUNKS: &str = "WITH gone AS ( \
+         DELETE FROM pending_upload_chunks WHERE file_id = ANY($1) \
+         RETURNING file_id, octet_length(data) AS bytes \
+     ) SELECT file_id, sum(bytes)::int8 AS bytes FROM gone GROUP BY file_id";
+const DELETE_TAIL: &str = "DELETE FROM pending_upload_chunks WHERE file_id = $1 AND seq > \
+     (SELECT max(seq) FROM pending_upload_chunks WHERE file_id = $1) - $2::int4";
+const COUNT_CHUNKS: &str =
+    "SELECT count(*) AS chunks FROM pending_upload_chunks WHERE file_id = ANY($1)";
+
+/// From here on the batch can neither grow nor publish.
+const ABANDON: &str = "UPDATE staged_batches SET abandoned_at = $1 WHERE batch_id = ( \
+         SELECT batch_id FROM staged_batches WHERE touched_at <= $2 OR abandoned_at IS NOT NULL \
+         ORDER BY touched_at LIMIT 1 FOR UPDATE SKIP LOCKED \
+     ) RETURNING batch_id, workspace_id, file_ids";
+const ABANDON_ONE: &str = "UPDATE staged_batches SET abandoned_at = $1 WHERE batch_id = $2 \
+     RETURNING batch_id, workspace_id, file_ids";
+const DELETE_BATCH: &str = "DELETE FROM staged_batches WHERE batch_id = $1";
+
+/// Sweeps one step: of acked files, else of expired ones, else of abandoned ones.
+pub(crate) async fn step(
+    database: &Database,
+    policy: &SweepPolicy,
+    now: Timestamp,
+) -> Result<Swept, PgError> {
+    let acked_until = now.saturating_sub(policy.ack_retention);
+    let silent_since = now.saturating_sub(policy.staging_lease);
+    let mut files = sweep_published(database, ACKED, acked_until, now).await?;
+    if files.is_empty() {
+        files = sweep_published(database, EXPIRED, now, now).await?;
+    }
+    if files.is_empty() {
+        files = sweep_abandoned(database, silent_since, now).await?;
+    }
+    Ok(Swept { files })
+}
+
+/// Deletes what was staged of a batch that its owner gave up.
+pub(crate) async fn discard_batch(
+    database: &Database,
+    batch_id: Uuid,
+    now: Timestamp,
+) -> Result<(), PgError> {
+    let params: [&(dyn ToSql + Sync); 2] = [&SystemTime::from(now), &batch_id];
+    match abandon(database, ABANDON_ONE, &params).await? {
+        Some(batch) => delete_abandoned(database, &batch).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Sweeps published files in the order of `candidates`, until a step has deleted some or there are
+/// none.
+async fn sweep_published(
+    database: &Database,
+    candidates: &str,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<SweptFile>, PgError> {
+    loop {
+        let client = database.client().await?;
+        client.batch_execute("BEGIN").await?;
+        let worked = delete_published(&client, candidates, until, now).await;
+        match end_transaction(client, worked).await? {
+            Step::Shrunk => {}
+            Step::Deleted(files) => {
+                announce_expiries(database, &files);
+                return Ok(files);
+            }
+        }
+    }
+}
+
+/// What one transaction did.
+enum Step {
+    /// It took a piece of a file that is larger than a step.
+    Shrunk,
+    /// It deleted these files; none were left if it is empty.
+    Deleted(Vec<SweptFile>),
+}
+
+async fn delete_published(
+    client: &Object,
+    candidates: &str,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<Step, PgError> {
+    let statement = client.prepare_cached(candidates).await?;
+    let rows = client
+        .query(&statement, &[&SystemTime::from(until)])
+        .await?;
+    let files = rows.iter().map(swept_file).collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = files.first() else {
+        return Ok(Step::Deleted(Vec::new()));
+    };
+    if first.size_bytes > STEP_BYTES && shrink(&***client, &[first.file_id.as_uuid()]).await? {
+        return Ok(Step::Shrunk);
+    }
+    let files = one_step_of(files);
+    let ids: Vec<Uuid> = files.iter().map(|file| file.file_id.as_uuid()).collect();
+    client.query(DELETE_CHUNKS, &[&ids]).await?;
+    client.execute(DELETE_UPLOADS, &[&ids]).await?;
+    append_expiries(client, &files, now).await?;
+    Ok(Step::Deleted(files))
+}
+
+/// As many of the files as one transaction may delete: of one workspace, because a transaction must
+/// hold no more than one feed's lock, and up to [`STEP_BYTES`], but one at least.
+fn one_step_of(files: Vec<SweptFile>) -> Vec<SweptFile> {
+    let workspace = files.first().map(|file| file.workspace_id);
+    let mut bytes = 0;
+    files
+        .into_iter()
+        .filter(|file| Some(file.workspace_id) == workspace)
+        .enumerate()
+        .take_while(|(index, file)| {
+            bytes += file.size_bytes;
+            *index == 0 || bytes <= STEP_BYTES
+        })
+        .map(|(_, file)| file)
+        .collect()
+}
+
+/// Deletes a step's worth of the files' last chunks, and answers whether any chunks beyond a step
+/// had been there.
+async fn shrink(client: &impl GenericClient, files: &[Uuid]) -> Result<bool, PgError> {
+    let row = client.query_one(COUNT_CHUNKS, &[&files]).await?;
+    let chunks = rows::byte_count(&row, "chunks")?;
+    if chunks <= u64::from(STEP_CHUNKS.unsigned_abs()) {
+        return Ok(false);
+    }
+    for file in files {
+        if client.execute(DELETE_TAIL, &[file, &STEP_CHUNKS]).await? > 0 {
+            break;
+        }
+    }
+    Ok(true)
+}
+
+async fn append_expiries(
+    client: &Object,
+    files: &[SweptFile],
+    now: Timestamp,
+) -> Result<(), PgError> {
+    let Some((workspace, rows)) = expiries(files) else {
+        return Ok(());
+    };
+    let append = client.prepare_cached(feed_rows::APPEND).await?;
+    // A workspace that is gone has no feed to say it in.
+    rows.append(&***client, &append, workspace, now).await?;
+    Ok(())
+}
+
+/// The feed rows that say which files of a step expired without an ack; the files are all of one
+/// workspace.
+fn expiries(files: &[SweptFile]) -> Option<(WorkspaceId, FeedRows)> {
+    let mut rows = FeedRows::default();
+    for file in files
+        .iter()
+        .filter(|file| file.reason == SweepReason::Expired)
+    {
+        rows.push(ActivityId::generate(), NewActivity::expiry(file));
+    }
+    let workspace = files
+        .iter()
+        .find(|file| file.reason == SweepReason::Expired)?
+        .workspace_id;
+    Some((workspace, rows))
+}
+
+fn announce_expiries(database: &Database, files: &[SweptFile]) {
+    if let Some(file) = files
+        .iter()
+        .find(|file| file.reason == SweepReason::Expired)
+    {
+        database.announce(file.workspace_id);
+    }
+}
+
+fn swept_file(row: &Row) -> Result<SweptFile, PgError> {
+    let reason = if rows::column(row, "acked")? {
+        SweepReason::Acked
+    } else {
+        SweepReason::Expired
+    };
+    Ok(SweptFile {
+        file_id: FileId::from_uuid(rows::uuid(row, "file_id")?),
+        workspace_id: WorkspaceId::from_uuid(rows::uuid(row, "workspace_id")?),
+        filename: Some(rows::filename(row)?),
+        size_bytes: rows::byte_count(row, "size_bytes")?,
+        reason,
+    })
+}
+
+/// A batch that can neither grow nor publish any more.
+struct AbandonedBatch {
+    batch_id: Uuid,
+    workspace: WorkspaceId,
+    file_ids: Vec<Uuid>,
+}
+
+async fn sweep_abandoned(
+    database: &Database,
+    silent_since: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<SweptFile>, PgError> {
+    let params: [&(dyn ToSql + Sync); 2] =
+        [&SystemTime::from(now), &SystemTime::from(silent_since)];
+    match abandon(database, ABANDON, &params).await? {
+        Some(batch) => delete_abandoned(database, &batch).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+async fn abandon(
+    database: &Database,
+    sql: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<Option<AbandonedBatch>, PgError> {
+    let client = database.client().await?;
+    let statement = client.prepare_cached(sql).await?;
+    let row = client.query_opt(&statement, params).await?;
+    row.map(|row| {
+        Ok(AbandonedBatch {
+            batch_id: rows::uuid(&row, "batch_id")?,
+            workspace: WorkspaceId::from_uuid(rows::uuid(&row, "workspace_id")?),
+            file_ids: rows::column(&row, "file_ids")?,
+        })
+    })
+    .transpose()
+}
+
+/// The batch's own row goes with the last of its bytes. Of two that do this at once, the one that
+/// deletes that row reports the files.
+async fn delete_abandoned(
+    database: &Database,
+    batch: &AbandonedBatch,
+) -> Result<Vec<SweptFile>, PgError> {
+    let client = database.client().await?;
+    while shrink(&**client, &batch.file_ids).await? {}
+    client.batch_execute("BEGIN").await?;
+    let worked = async {
+        let rows = client.query(DELETE_CHUNKS, &[&batch.file_ids]).await?;
+        let deleted = client.execute(DELETE_BATCH, &[&batch.batch_id]).await?;
+        let sizes = rows
+            .iter()
+            .map(|row| Ok((rows::uuid(row, "file_id")?, rows::byte_count(row, "bytes")?)))
+            .collect::<Result<HashMap<_, _>, PgError>>()?;
+        Ok(if deleted == 1 {
+            batch.swept_files(&sizes)
+        } else {
+            Vec::new()
+        })
+    }
+    .await;
+    end_transaction(client, worked).await
+}
+
+impl AbandonedBatch {
+    fn swept_files(&self, sizes: &HashMap<Uuid, u64>) -> Vec<SweptFile> {
+        self.file_ids
+            .iter()
+            .map(|file_id| SweptFile {
+                file_id: FileId::from_uuid(*file_id),
+                workspace_id: self.workspace,
+                filename: None,
+                size_bytes: sizes.get(file_id).copied().unwrap_or(0),
+                reason: SweepReason::Abandoned,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,196 @@
+//! The registered workspaces.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use pending_uploads_core::{
+    CallbackUrl, Clock, Delivery, DeliveryMode, Error, InboundSecret, Registered, Registrar,
+    Registration, Result, Token, TokenDigest, Workspace, WorkspaceId, Workspaces,
+};
+use tokio_postgres::Row;
+
+use crate::database::Database;
+use crate::error::PgError;
+use crate::rows;
+
+/// Creates a workspace and its feed's counter together; one that exists is left as it is.
+const CREATE: &str = "WITH created AS ( \
+         INSERT INTO workspaces (id, delivery_mode, callback_url, agent_card, inbound_secret, \
+             token_sha256, created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING RETURNING id \
+     ), counter AS ( \
+         INSERT INTO feed_counters (workspace_id) SELECT id FROM created \
+     ) SELECT id FROM created";
+
+const UPDATE: &str = "UPDATE workspaces SET \
+         delivery_mode = coalesce($2, delivery_mode), callback_url = coalesce($3, callback_url), \
+         agent_card = coalesce($4, agent_card), updated_at = $5 \
+     WHERE id = $1 RETURNING delivery_mode, inbound_secret";
+
+const GET: &str = "SELECT delivery_mode, callback_url, inbound_secret, token_sha256 \
+     FROM workspaces WHERE id = $1";
+
+/// [`Workspaces`] on PostgreSQL. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct PgWorkspaces {
+    database: Database,
+    clock: Arc<dyn Clock>,
+}
+
+impl PgWorkspaces {
+    /// The workspaces in `database`.
+    pub fn new(database: &Database, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            database: database.clone(),
+            clock,
+        }
+    }
+
+    /// Looks a workspace's row up.
+    async fn row(&self, workspace: WorkspaceId) -> Result<Option<Row>, PgError> {
+        let client = self.database.client().await?;
+        let get = client.prepare_cached(GET).await?;
+        Ok(client.query_opt(&get, &[&workspace.as_uuid()]).await?)
+    }
+}
+
+#[async_trait]
+impl Workspaces for PgWorkspaces {
+    async fn register(
+        &self,
+        registration: Registration,
+        registrar: Registrar,
+    ) -> Result<Registered> {
+        let now = SystemTime::from(self.clock.now());
+        if let Some(created) = create(&self.database, &registration, now).await? {
+            return Ok(created);
+        }
+        if !registrar.may_update(registration.id) {
+            return Err(Error::Unauthorized);
+        }
+        Ok(update(&self.database, &registration, now).await?)
+    }
+
+    async fn authenticate(
+        &self,
+        workspace: WorkspaceId,
+        token: &Token,
+    ) -> Result<Option<Workspace>> {
+        match self.row(workspace).await? {
+            Some(row) if token_digest(&row)?.is_of(token) => Ok(Some(Workspace {
+                id: workspace,
+                delivery: delivery(&row)?,
+            })),
+            _ => Ok(None),
+        }
+    }
+
+    async fn get(&self, workspace: WorkspaceId) -> Result<Workspace> {
+        let row = self.row(workspace).await?.ok_or(Error::UnknownWorkspace)?;
+        Ok(Workspace {
+            id: workspace,
+            delivery: delivery(&row)?,
+        })
+    }
+}
+
+/// Creates the workspace; answers none when it exists.
+async fn create(
+    database: &Database,
+    registration: &Registration,
+    now: SystemTime,
+) -> Result<Option<Registered>> {
+    let (token, secret) = (Token::generate()?, InboundSecret::generate()?);
+    let delivery_mode = registration.delivery_mode.unwrap_or(DeliveryMode::Push);
+    let client = database.client().await?;
+    let create = client.prepare_cached(CREATE).await.map_err(PgError::from)?;
+    let created = client
+        .query_opt(
+            &create,
+            &[
+                &registration.id.as_uuid(),
+                &delivery_mode.as_str(),
+                &callback(registration),
+                &registration.agent_card,
+                &secret.expose(),
+                &token.digest().as_bytes().as_slice(),
+                &now,
+            ],
+        )
+        .await
+        .map_err(PgError::from)?;
+    Ok(created.map(|_| registered(delivery_mode, Some(token), secret)))
+}
+
+async fn update(
+    database: &Database,
+    registration: &Registration,
+    now: SystemTime,
+) -> Result<Registered, PgError> {
+    let client = database.client().await?;
+    let update = client.prepare_cached(UPDATE).await?;
+    let mode = registration.delivery_mode.map(DeliveryMode::as_str);
+    let row = client
+        .query_opt(
+            &update,
+            &[
+                &registration.id.as_uuid(),
+                &mode,
+                &callback(registration),
+                &registration.agent_card,
+                &now,
+            ],
+        )
+        .await?
+        .ok_or(PgError::UnknownWorkspace)?;
+    let secret = InboundSecret::restore(rows::column(&row, "inbound_secret")?);
+    Ok(registered(stored_mode(&row)?, None, secret))
+}
+
+fn registered(
+    delivery_mode: DeliveryMode,
+    auth_token: Option<Token>,
+    secret: InboundSecret,
+) -> Registered {
+    let inbound_secret = match delivery_mode {
+        DeliveryMode::Push => Some(secret),
+        DeliveryMode::Poll => None,
+    };
+    Registered {
+        delivery_mode,
+        auth_token,
+        inbound_secret,
+    }
+}
+
+fn callback(registration: &Registration) -> Option<String> {
+    registration.url.as_ref().map(CallbackUrl::to_string)
+}
+
+fn delivery(row: &Row) -> Result<Delivery, PgError> {
+    let url: Option<&str> = rows::column(row, "callback_url")?;
+    match (stored_mode(row)?, url) {
+        (DeliveryMode::Poll, _) => Ok(Delivery::Poll),
+        (DeliveryMode::Push, None) => Ok(Delivery::Unreachable),
+        (DeliveryMode::Push, Some(url)) => Ok(Delivery::Push {
+            url: url
+                .parse()
+                .map_err(|_| PgError::Damaged("a callback URL is none"))?,
+            secret: InboundSecret::restore(rows::column(row, "inbound_secret")?),
+        }),
+    }
+}
+
+fn stored_mode(row: &Row) -> Result<DeliveryMode, PgError> {
+    rows::column::<&str>(row, "delivery_mode")?
+        .parse()
+        .map_err(|_| PgError::Damaged("a delivery mode is none"))
+}
+
+fn token_digest(row: &Row) -> Result<TokenDigest, PgError> {
+    rows::column::<&[u8]>(row, "token_sha256")?
+        .try_into()
+        .map(TokenDigest::from_bytes)
+        .map_err(|_| PgError::Damaged("a token's digest is not 32 bytes long"))
+}

@@ -1,0 +1,35 @@
+//! Databases for this crate's tests: migrated once for each test program, and copied for each test.
+
+use pending_uploads_pg::{Database, DatabaseConfig, migrate};
+use pg_cluster::TestDatabase;
+use tokio::sync::OnceCell;
+
+static TEMPLATE: OnceCell<TestDatabase> = OnceCell::const_new();
+
+/// A fresh database with the whole schema.
+pub async fn migrated() -> TestDatabase {
+    let template = TEMPLATE
+        .get_or_init(|| async {
+            let template = TestDatabase::create();
+            migrate::up(&connect(&template)).await.unwrap();
+            template
+        })
+        .await;
+    template.copy()
+}
+
+/// A pool on it.
+pub fn connect(database: &TestDatabase) -> Database {
+    let config = DatabaseConfig::parse(&database.url()).unwrap();
+    Database::connect(&config).unwrap()
+}
+
+/// A plain connection to it, for looking behind the scenes.
+#[expect(dead_code, reason = "not every test program looks behind the scenes")]
+pub async fn db_client(database: &TestDatabase) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(&database.url(), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    client
+}
