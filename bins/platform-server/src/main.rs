@@ -1,3 +1,64 @@
-//! Being built.
+//! The platform server: takes uploads for workspaces that can only poll.
 
-fn main() {}
+mod cli;
+mod logging;
+mod metrics;
+mod migrate;
+mod readiness;
+mod serve;
+mod settings;
+mod signals;
+mod values;
+
+use std::process::ExitCode;
+
+use crate::cli::{Invocation, Refusal};
+
+/// Something that was tried did not work.
+const FAILED: u8 = 1;
+/// A setting or an argument is wrong.
+const MISUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    match cli::parse() {
+        Ok(Invocation::Serve(settings)) => finish(serve::run(*settings)),
+        Ok(Invocation::Migrate(plan)) => finish(migrate::run(&plan)),
+        Err(Refusal::Wrong(sentence)) => refuse(&sentence),
+        // Help or the version was asked for: clap prints it and ends the process.
+        Err(Refusal::Information(asked)) => asked.exit(),
+    }
+}
+
+fn finish<E: std::error::Error>(outcome: Result<(), E>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&with_causes(&error));
+            FAILED.into()
+        }
+    }
+}
+
+fn refuse(sentence: &str) -> ExitCode {
+    complain(sentence);
+    MISUSED.into()
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the person who started the server reads this"
+)]
+fn complain(sentence: &str) {
+    eprintln!("platform-server: {sentence}");
+}
+
+/// The error and its causes in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        line = format!("{line}: {deeper}");
+        cause = deeper.source();
+    }
+    line
+}

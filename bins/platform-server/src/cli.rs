@@ -1,0 +1,188 @@
+//! The command line: what is to be done, and with which settings.
+
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Args, Parser, Subcommand};
+use pending_uploads_pg::DatabaseConfig;
+
+use crate::settings::{DatabaseFlags, ServeFlags, ServeSettings};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it stopped because it was told to (SIGTERM or Ctrl-C), or the migration is done
+  1  it could not start, go on or migrate, or was told twice to stop
+  2  a setting or an argument is wrong
+
+Each setting can be given as an option or as the environment variable of the same name; the option \
+wins. See docs/operations.md.";
+
+/// Takes uploads for workspaces that can only poll, and keeps them until the workspace comes.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    database: DatabaseFlags,
+    #[command(flatten)]
+    serve: ServeFlags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the database's tables up to date, or back to an earlier version, and exit.
+    Migrate(MigrateFlags),
+}
+
+#[derive(Debug, Args)]
+struct MigrateFlags {
+    /// Undo every migration after this version; 0 removes all tables with all they hold.
+    #[arg(long, value_name = "VERSION")]
+    down_to: Option<u32>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Invocation {
+    /// Serve, with these settings.
+    Serve(Box<ServeSettings>),
+    /// Migrate the database.
+    Migrate(Box<MigratePlan>),
+}
+
+/// Which database to migrate, and which way.
+#[derive(Debug)]
+pub(crate) struct MigratePlan {
+    /// The database.
+    pub(crate) database: DatabaseConfig,
+    /// Which way.
+    pub(crate) direction: Direction,
+}
+
+/// Which way a migration goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// To the newest version.
+    Up,
+    /// Back to this version.
+    DownTo(u32),
+}
+
+/// Why there is nothing to do.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// A setting or an argument is wrong; one sentence says which, without any secret.
+    Wrong(String),
+    /// Help or the version was asked for.
+    Information(clap::Error),
+}
+
+/// Reads the arguments and the environment of this process.
+pub(crate) fn parse() -> Result<Invocation, Refusal> {
+    let arguments = Arguments::try_parse().map_err(refusal)?;
+    let database = arguments
+        .database
+        .parse()
+        .map_err(|error| Refusal::Wrong(error.to_string()))?;
+    match arguments.command {
+        Some(Command::Migrate(flags)) => Ok(Invocation::Migrate(Box::new(MigratePlan {
+            database,
+            direction: flags.down_to.map_or(Direction::Up, Direction::DownTo),
+        }))),
+        None => arguments
+            .serve
+            .parse(database)
+            .map(|settings| Invocation::Serve(Box::new(settings)))
+            .map_err(|error| Refusal::Wrong(error.to_string())),
+    }
+}
+
+fn refusal(error: clap::Error) -> Refusal {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refusal::Information(error),
+        // What stands in the wrong place may be a secret, so it is not repeated.
+        ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument => {
+            Refusal::Wrong(unknown_argument(&error))
+        }
+        _ => Refusal::Wrong(first_line(&error)),
+    }
+}
+
+fn unknown_argument(error: &clap::Error) -> String {
+    let named = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+    match named.filter(|argument| argument.starts_with('-')) {
+        Some(option) => {
+            let name = option.split('=').next().unwrap_or_default();
+            format!("there is no option {name}; --help lists them all")
+        }
+        None => "an argument is unknown; --help lists them all".to_owned(),
+    }
+}
+
+/// clap's sentence, without the hints that it adds below.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_every_setting_as_an_option_and_as_a_variable() {
+        let help = Arguments::command().render_long_help().to_string();
+        for variable in [
+            "BIND",
+            "DATABASE_URL",
+            "DATA_DIR",
+            "ADMIN_TOKEN",
+            "REGISTRATION",
+            "MAX_FILE_BYTES",
+            "MAX_REQUEST_BYTES",
+            "MAX_FILES",
+            "UPLOAD_TTL_SECS",
+            "ACK_RETENTION_SECS",
+            "SWEEP_INTERVAL_SECS",
+            "FEED_RETENTION_SECS",
+            "STAGING_LEASE_SECS",
+            "DATABASE_POOL_SIZE",
+            "DATABASE_WAIT_SECS",
+            "DATABASE_CA_FILE",
+            "IDLE_TIMEOUT_SECS",
+            "MAX_WAITING_BYTES",
+            "MAX_WAITING_FILES",
+            "ALLOW_PRIVATE_CALLBACKS",
+            "SHUTDOWN_TIMEOUT_SECS",
+            "RUST_LOG",
+        ] {
+            assert!(
+                help.contains(&format!("[env: {variable}")),
+                "{variable}\n{help}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_repeated() {
+        for arguments in [
+            ["platform-server", "postgres://u:hunter2@h/d"],
+            ["platform-server", "--databse-url=postgres://u:hunter2@h/d"],
+        ] {
+            match refusal(Arguments::try_parse_from(arguments).unwrap_err()) {
+                Refusal::Wrong(sentence) => {
+                    assert!(!sentence.contains("hunter2"), "{sentence}");
+                    assert!(!sentence.contains('\n'), "{sentence}");
+                }
+                Refusal::Information(_) => panic!("no help was asked for"),
+            }
+        }
+    }
+}

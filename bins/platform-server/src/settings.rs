@@ -1,0 +1,348 @@
+//! The settings: options with environment variables on one side, what the parts need on the other.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, value_parser};
+use pending_uploads_core::{InvalidLimits, InvalidToken, Limits, Quota, SweepPolicy, Token};
+use pending_uploads_pg::{ConfigError, DatabaseConfig, StorageConfig};
+use upload_http::{CallbackPolicy, RegistrationPolicy, Settings};
+
+use crate::logging::DEFAULT_FILTER;
+use crate::values::{
+    AllowPrivate, Registration, Secret, address, log_filter, seconds, seconds_or_none,
+};
+
+/// Where the database is.
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are the names of the options and the variables"
+)]
+pub(crate) struct DatabaseFlags {
+    /// The PostgreSQL database, as postgres://user:password@host:port/database; add
+    /// ?sslmode=require for TLS.
+    #[arg(long, env, value_name = "URL", hide_env_values = true, global = true)]
+    database_url: Option<Secret>,
+    /// The PEM file of the certificates that the database's certificate is checked against
+    /// [default: the system's].
+    #[arg(long, env, value_name = "FILE", global = true)]
+    database_ca_file: Option<PathBuf>,
+    /// The most connections to the database, but for one more that listens for hints.
+    #[arg(long, env, value_name = "NUMBER", default_value = "16", global = true)]
+    #[arg(value_parser = value_parser!(u32).range(1..=1000))]
+    database_pool_size: u32,
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub(crate) struct ServeFlags {
+    /// The address and port to listen on; port 0 takes a free one.
+    #[arg(long, env, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(value_parser = address)]
+    bind: SocketAddr,
+    /// The folder of the embedded store. This version has none: it needs a database.
+    #[arg(long, env, value_name = "FOLDER", default_value = "./data")]
+    data_dir: PathBuf,
+    /// The token that opens every workspace [default: none, and nothing does].
+    #[arg(long, env, value_name = "TOKEN", hide_env_values = true)]
+    admin_token: Option<Secret>,
+    /// Who may register new workspaces [default: open on a loopback address, else admin].
+    #[arg(long, env, value_enum, value_name = "WHO")]
+    registration: Option<Registration>,
+    /// The largest file, in bytes.
+    #[arg(long, env, value_name = "BYTES", default_value = "104857600")]
+    #[arg(value_parser = value_parser!(u64).range(1..=MAX_BYTES))]
+    max_file_bytes: u64,
+    /// The largest upload request, in bytes, its multipart framing included [default: the largest
+    /// file and 1048576 more].
+    #[arg(long, env, value_name = "BYTES")]
+    #[arg(value_parser = value_parser!(u64).range(1..=MAX_BYTES))]
+    max_request_bytes: Option<u64>,
+    /// The most files in one upload request.
+    #[arg(long, env, value_name = "NUMBER", default_value = "64")]
+    #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
+    max_files: u32,
+    /// The most bytes of files that may wait for one workspace.
+    #[arg(long, env, value_name = "BYTES", default_value = "10737418240")]
+    #[arg(value_parser = value_parser!(u64).range(1..=MAX_WAITING))]
+    max_waiting_bytes: u64,
+    /// The most files that may wait for one workspace.
+    #[arg(long, env, value_name = "NUMBER", default_value = "10000")]
+    #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
+    max_waiting_files: u32,
+    /// How long a file waits for its workspace before it expires.
+    #[arg(long, env, value_name = "SECONDS", default_value = "86400", value_parser = seconds)]
+    upload_ttl_secs: Duration,
+    /// How long the record of an acked file is kept.
+    #[arg(long, env, value_name = "SECONDS", default_value = "3600")]
+    #[arg(value_parser = seconds_or_none)]
+    ack_retention_secs: Duration,
+    /// How long rows stay in a workspace's feed.
+    #[arg(long, env, value_name = "SECONDS", default_value = "2592000", value_parser = seconds)]
+    feed_retention_secs: Duration,
+    /// How long an upload may store nothing before its bytes are swept; more than the idle timeout.
+    #[arg(long, env, value_name = "SECONDS", default_value = "3600", value_parser = seconds)]
+    staging_lease_secs: Duration,
+    /// How long after the end of a sweep the next one begins.
+    #[arg(long, env, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    sweep_interval_secs: Duration,
+    /// How long a peer may be silent in the middle of a request or an answer.
+    #[arg(long, env, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    idle_timeout_secs: Duration,
+    /// Whether push workspaces may have callback URLs that lead to loopback, private and link-local
+    /// addresses.
+    #[arg(long, env, value_enum, value_name = "BOOLEAN", default_value = "false")]
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    allow_private_callbacks: AllowPrivate,
+    /// How long to wait for the database at the start.
+    #[arg(long, env, value_name = "SECONDS", default_value = "30")]
+    #[arg(value_parser = seconds_or_none)]
+    database_wait_secs: Duration,
+    /// How long requests under way may take to finish once the server is told to stop.
+    #[arg(long, env, value_name = "SECONDS", default_value = "30")]
+    #[arg(value_parser = seconds_or_none)]
+    shutdown_timeout_secs: Duration,
+    /// What is logged: a level, or levels by module.
+    #[arg(long = "log", env = "RUST_LOG", value_name = "FILTER", default_value = DEFAULT_FILTER)]
+    #[arg(value_parser = log_filter)]
+    log: String,
+}
+
+/// The largest file or request that can be allowed: 1 TiB.
+const MAX_BYTES: u64 = 1 << 40;
+/// The most waiting bytes that can be allowed: 1 PiB.
+const MAX_WAITING: u64 = 1 << 50;
+
+/// Everything that serving needs, checked.
+#[derive(Debug)]
+pub(crate) struct ServeSettings {
+    /// Where to listen.
+    pub(crate) bind: SocketAddr,
+    /// Where the database is.
+    pub(crate) database: DatabaseConfig,
+    /// How long to wait for it at the start.
+    pub(crate) database_wait: Duration,
+    /// How the handlers behave.
+    pub(crate) http: Settings,
+    /// How files are kept.
+    pub(crate) storage: StorageConfig,
+    /// When they are swept.
+    pub(crate) sweep: SweepPolicy,
+    /// How long a sweep waits after the one before.
+    pub(crate) sweep_interval: Duration,
+    /// How long requests under way may take at the end.
+    pub(crate) shutdown_timeout: Duration,
+    /// What is logged.
+    pub(crate) log: String,
+}
+
+/// A setting that is wrong in itself or does not fit another. Its message is one sentence without
+/// any secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// No database is named.
+    #[error(
+        "DATABASE_URL is not set: this version stores in PostgreSQL only, such as \
+         postgres://user:password@host:5432/database"
+    )]
+    NoDatabase,
+    /// The database's URL is wrong.
+    #[error("DATABASE_URL cannot be used: {0}")]
+    Database(ConfigError),
+    /// The admin's token is none.
+    #[error("ADMIN_TOKEN cannot be used: {0}")]
+    AdminToken(InvalidToken),
+    /// The limits contradict each other.
+    #[error("MAX_REQUEST_BYTES and MAX_FILE_BYTES contradict each other: {0}")]
+    Limits(InvalidLimits),
+    /// Uploads would be swept while the server still waits for their next byte.
+    #[error(
+        "STAGING_LEASE_SECS ({}) must be more than IDLE_TIMEOUT_SECS ({})",
+        lease.as_secs(),
+        idle.as_secs()
+    )]
+    Lease {
+        /// The lease.
+        lease: Duration,
+        /// The tolerated silence.
+        idle: Duration,
+    },
+}
+
+impl DatabaseFlags {
+    /// Checks them.
+    pub(crate) fn parse(&self) -> Result<DatabaseConfig, SettingsError> {
+        let url = self
+            .database_url
+            .as_ref()
+            .ok_or(SettingsError::NoDatabase)?;
+        let config = DatabaseConfig::parse(url.expose()).map_err(SettingsError::Database)?;
+        // clap has refused zero.
+        let size = usize::try_from(self.database_pool_size)
+            .ok()
+            .and_then(NonZeroUsize::new);
+        let config = config.with_pool_size(size.unwrap_or(NonZeroUsize::MIN));
+        Ok(match &self.database_ca_file {
+            Some(file) => config.with_ca_file(file.clone()),
+            None => config,
+        })
+    }
+}
+
+impl ServeFlags {
+    /// Checks them, and works out the defaults that depend on others.
+    pub(crate) fn parse(self, database: DatabaseConfig) -> Result<ServeSettings, SettingsError> {
+        if self.staging_lease_secs <= self.idle_timeout_secs {
+            return Err(SettingsError::Lease {
+                lease: self.staging_lease_secs,
+                idle: self.idle_timeout_secs,
+            });
+        }
+        Ok(ServeSettings {
+            http: self.http()?,
+            bind: self.bind,
+            database,
+            database_wait: self.database_wait_secs,
+            storage: StorageConfig {
+                ttl: self.upload_ttl_secs,
+                quota: Quota {
+                    waiting_bytes: self.max_waiting_bytes,
+                    waiting_files: self.max_waiting_files,
+                },
+            },
+            sweep: SweepPolicy {
+                ack_retention: self.ack_retention_secs,
+                staging_lease: self.staging_lease_secs,
+                feed_retention: self.feed_retention_secs,
+            },
+            sweep_interval: self.sweep_interval_secs,
+            shutdown_timeout: self.shutdown_timeout_secs,
+            log: self.log,
+        })
+    }
+
+    fn http(&self) -> Result<Settings, SettingsError> {
+        let admin_token = self
+            .admin_token
+            .as_ref()
+            .map(|token| token.expose().parse::<Token>());
+        Ok(Settings {
+            limits: self.limits()?,
+            idle_timeout: self.idle_timeout_secs,
+            admin_token: admin_token.transpose().map_err(SettingsError::AdminToken)?,
+            registration: self.registration_policy(),
+            callbacks: match self.allow_private_callbacks {
+                AllowPrivate::True => CallbackPolicy::AllowPrivate,
+                AllowPrivate::False => CallbackPolicy::PublicOnly,
+            },
+        })
+    }
+
+    fn limits(&self) -> Result<Limits, SettingsError> {
+        // clap has refused zeros.
+        let bytes = |number| NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN);
+        let file = bytes(self.max_file_bytes);
+        let files = NonZeroU32::new(self.max_files).unwrap_or(NonZeroU32::MIN);
+        match self.max_request_bytes {
+            Some(request) => {
+                Limits::new(file, bytes(request), files).map_err(SettingsError::Limits)
+            }
+            None => Ok(Limits::for_files_of(file, files)),
+        }
+    }
+
+    fn registration_policy(&self) -> RegistrationPolicy {
+        match self.registration {
+            Some(Registration::Open) => RegistrationPolicy::Open,
+            None if self.bind.ip().is_loopback() => RegistrationPolicy::Open,
+            Some(Registration::Admin) | None => RegistrationPolicy::AdminOnly,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        database: DatabaseFlags,
+        #[command(flatten)]
+        serve: ServeFlags,
+    }
+
+    fn settings(arguments: &[&str]) -> Result<ServeSettings, SettingsError> {
+        let name = ["platform-server", "--database-url=postgres://u:hunter2@h/d"];
+        let flags = Flags::try_parse_from(name.iter().chain(arguments)).unwrap();
+        flags.serve.parse(flags.database.parse()?)
+    }
+
+    #[test]
+    fn registration_is_open_by_default_on_loopback_only() {
+        for (bind, expected) in [
+            ("--bind=127.0.0.1:1", RegistrationPolicy::Open),
+            ("--bind=[::1]:1", RegistrationPolicy::Open),
+            ("--bind=0.0.0.0:1", RegistrationPolicy::AdminOnly),
+            ("--bind=192.0.2.1:1", RegistrationPolicy::AdminOnly),
+        ] {
+            assert_eq!(
+                settings(&[bind]).unwrap().http.registration,
+                expected,
+                "{bind}"
+            );
+        }
+        let open = settings(&["--bind=0.0.0.0:1", "--registration=open"]).unwrap();
+        assert_eq!(open.http.registration, RegistrationPolicy::Open);
+    }
+
+    #[test]
+    fn the_request_cap_follows_the_file_cap() {
+        let limits = settings(&["--max-file-bytes=5"]).unwrap().http.limits;
+        assert_eq!(limits.per_file_bytes(), 5);
+        assert_eq!(limits.per_request_bytes(), 5 + Limits::FRAMING_BYTES);
+        let error = settings(&["--max-file-bytes=5", "--max-request-bytes=5"]).unwrap_err();
+        assert!(matches!(error, SettingsError::Limits(_)));
+    }
+
+    #[test]
+    fn a_lease_that_silence_could_outlast_is_refused() {
+        let error = settings(&["--staging-lease-secs=60", "--idle-timeout-secs=60"]).unwrap_err();
+        assert!(matches!(error, SettingsError::Lease { .. }));
+    }
+
+    #[test]
+    fn no_secret_is_in_what_settings_print() {
+        let error = settings(&["--admin-token=hunter2 hunter2"]).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        let shown = format!("{:?}", settings(&["--admin-token=hunter2"]).unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn private_callbacks_are_allowed_by_the_bare_option_and_by_true() {
+        for (arguments, expected) in [
+            (&[][..], CallbackPolicy::PublicOnly),
+            (&["--allow-private-callbacks"], CallbackPolicy::AllowPrivate),
+            (
+                &["--allow-private-callbacks=true"],
+                CallbackPolicy::AllowPrivate,
+            ),
+            (
+                &["--allow-private-callbacks=false"],
+                CallbackPolicy::PublicOnly,
+            ),
+        ] {
+            assert_eq!(
+                settings(arguments).unwrap().http.callbacks,
+                expected,
+                "{arguments:?}"
+            );
+        }
+    }
+}
