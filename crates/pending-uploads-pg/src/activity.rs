@@ -56,7 +56,7 @@ const NEWEST: &str = concat!(
 const PRUNE: &str = "DELETE FROM activity WHERE id IN ( \
          SELECT row.id FROM activity AS row WHERE row.created_at < $1 AND row.seq < ( \
              SELECT last_seq FROM feed_counters WHERE workspace_id = row.workspace_id) \
-         ORDER BY row.created_at LIMIT 1000 FOR UPDATE SKIP LOCKED)";
+         ORDER BY row.created_at LIMIT 1000 FOR UPDATE SKIP LOCKED) RETURNING id";
 
 /// [`ActivityLog`] on PostgreSQL. Clones share everything.
 #[derive(Debug, Clone)]
@@ -94,7 +94,6 @@ impl ActivityLog for PgActivityLog {
     }
 
     async fn list(&self, workspace: WorkspaceId, query: &ActivityQuery) -> Result<Vec<Activity>> {
-        let client = self.database.client().await?;
         let filters = Filters::of(query);
         let limit = i64::from(query.limit.get());
         let workspace = workspace.as_uuid();
@@ -107,19 +106,12 @@ impl ActivityLog for PgActivityLog {
             &limit,
         ];
         let rows = match query.start {
-            FeedStart::Newest => {
-                let newest = client.prepare_cached(NEWEST).await.map_err(PgError::from)?;
-                client
-                    .query(&newest, &shared)
-                    .await
-                    .map_err(PgError::from)?
-            }
+            FeedStart::Newest => self.database.query(NEWEST, &shared).await?,
             FeedStart::After(cursor) => {
-                let after = client.prepare_cached(AFTER).await.map_err(PgError::from)?;
                 let cursor = cursor.as_uuid();
                 let mut params = shared.to_vec();
                 params.push(&cursor);
-                let rows = client.query(&after, &params).await.map_err(PgError::from)?;
+                let rows = self.database.query(AFTER, &params).await?;
                 if rows.is_empty() {
                     return Err(Error::CursorGone);
                 }
@@ -151,12 +143,9 @@ impl ActivityLog for PgActivityLog {
     }
 
     async fn prune(&self, horizon: Timestamp) -> Result<u64> {
-        let client = self.database.client().await?;
         let horizon = SystemTime::from(horizon);
-        Ok(client
-            .execute(PRUNE, &[&horizon])
-            .await
-            .map_err(PgError::from)?)
+        let pruned = self.database.query(PRUNE, &[&horizon]).await?;
+        Ok(pruned.len() as u64)
     }
 }
 

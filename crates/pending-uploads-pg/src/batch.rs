@@ -272,6 +272,8 @@ impl PgBatch {
             staging: self.staging,
             quota: self.storage.config().quota,
             chunk_bytes: CHUNK_BYTES_I32,
+            created_at,
+            expires_at,
             uploads: uploads.collect(),
             chunks: self.burst.full().to_vec(),
         })

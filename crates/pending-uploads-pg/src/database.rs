@@ -13,12 +13,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{ConfigError, DatabaseConfig};
 use crate::error::PgError;
 use crate::hints::Hints;
+use crate::rows;
 
 /// How long a caller waits for a connection before it is told that the store is unavailable.
 const POOL_WAIT: Duration = Duration::from_secs(10);
@@ -134,17 +136,41 @@ impl Database {
                 SchemaPart::Missing
             }
         };
-        let client = self.client().await?;
-        let row = client.query_one(SCHEMA, &[]).await.map_err(PgError::from)?;
+        let rows = self.query(SCHEMA, &[]).await?;
+        let row = rows.first().ok_or(PgError::Damaged("no schema"))?;
         Ok(Schema {
-            base: part(row.get("base")),
-            uploads: part(row.get("uploads")),
+            base: part(rows::column(row, "base")?),
+            uploads: part(rows::column(row, "uploads")?),
         })
     }
 
     /// Borrows a connection.
     pub(crate) async fn client(&self) -> std::result::Result<Object, PgError> {
         Ok(self.inner.pool.get().await?)
+    }
+
+    /// Runs a statement that may be repeated: when its connection turns out to have been lost, it is
+    /// sent once more on another.
+    pub(crate) async fn query(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> std::result::Result<Vec<Row>, PgError> {
+        match self.query_once(sql, params).await {
+            Err(error) if error.is_transient() => self.query_once(sql, params).await,
+            outcome => outcome,
+        }
+    }
+
+    /// Runs a statement that may not be repeated.
+    pub(crate) async fn query_once(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> std::result::Result<Vec<Row>, PgError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(sql).await?;
+        Ok(client.query(&statement, params).await?)
     }
 
     /// Runs work that must not be cut off by a caller that goes away.

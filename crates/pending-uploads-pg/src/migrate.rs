@@ -200,7 +200,7 @@ mod tests {
             let mut names: Vec<String> = std::fs::read_dir(folder)
                 .unwrap()
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .filter(|name| name.ends_with(".sql"))
+                .filter(|name| name.contains('.'))
                 .collect();
             names.sort();
             names

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use deadpool_postgres::ClientWrapper;
 use futures_util::future::join5;
 use pending_uploads_core::{
-    ActivityId, NewActivity, PendingUpload, Quota, QuotaRefusal, Seq, WorkspaceId,
+    ActivityId, NewActivity, PendingUpload, Quota, QuotaRefusal, Seq, Timestamp, WorkspaceId,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{GenericClient, Statement, Transaction};
@@ -79,7 +79,9 @@ pub(crate) struct Publication {
     pub(crate) staging: Staging,
     pub(crate) quota: Quota,
     pub(crate) chunk_bytes: i32,
-    /// Never empty; all of them with the same times.
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    /// Never empty; all of them with these times.
     pub(crate) uploads: Vec<PendingUpload>,
     /// The bytes that are not in the store yet.
     pub(crate) chunks: Vec<Chunk>,
@@ -94,15 +96,14 @@ impl Publication {
         client: &impl GenericClient,
         statements: &PublishStatements,
     ) -> Result<(), PgError> {
-        let created_at = self.created_at()?;
         let rows = self.feed_rows();
-        let (workspace, now) = (self.workspace.as_uuid(), SystemTime::from(created_at));
+        let (workspace, now) = (self.workspace.as_uuid(), SystemTime::from(self.created_at));
         let waiting: [&(dyn ToSql + Sync); 2] = [&workspace, &now];
         let flight = join5(
             self.insert_uploads(client, statements),
             self.insert_chunks(client, statements),
             self.delete_batch(client, statements),
-            rows.append(client, &statements.append, self.workspace, created_at),
+            rows.append(client, &statements.append, self.workspace, self.created_at),
             client.query_one(&statements.waiting, &waiting),
         );
         let (uploads, chunks, batch, seqs, waiting) = flight.await;
@@ -111,14 +112,6 @@ impl Publication {
         self.check_batch(batch?)?;
         self.check_seqs(&feed_rows::known(seqs?)?)?;
         self.check_quota(&waiting?)
-    }
-
-    fn created_at(&self) -> Result<pending_uploads_core::Timestamp, PgError> {
-        let first = self
-            .uploads
-            .first()
-            .ok_or(PgError::Damaged("a publication of no files"))?;
-        Ok(first.created_at)
     }
 
     fn feed_rows(&self) -> FeedRows {
@@ -153,11 +146,6 @@ impl Publication {
             .iter()
             .map(|upload| upload.sha256.as_bytes().as_slice())
             .collect();
-        let (created_at, expires_at) = self
-            .uploads
-            .first()
-            .map(|upload| (upload.created_at.into(), upload.expires_at.into()))
-            .unwrap_or((SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH));
         let inserted = client
             .execute(
                 &statements.insert_uploads,
@@ -170,8 +158,8 @@ impl Publication {
                     &sizes,
                     &self.chunk_bytes,
                     &digests,
-                    &created_at,
-                    &expires_at,
+                    &SystemTime::from(self.created_at),
+                    &SystemTime::from(self.expires_at),
                 ],
             )
             .await?;

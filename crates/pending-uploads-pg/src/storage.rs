@@ -47,7 +47,8 @@ const MARK_FETCHED: &str = "UPDATE pending_uploads SET fetched_at = $3 \
      WHERE file_id = $1 AND workspace_id = $2 AND acked_at IS NULL AND expires_at > $3";
 
 const ACK: &str = "UPDATE pending_uploads SET acked_at = $3 \
-     WHERE file_id = $1 AND workspace_id = $2 AND acked_at IS NULL AND expires_at > $3";
+     WHERE file_id = $1 AND workspace_id = $2 AND acked_at IS NULL AND expires_at > $3 \
+     RETURNING file_id";
 const ACKED_AT: &str = "SELECT acked_at FROM pending_uploads \
      WHERE file_id = $1 AND workspace_id = $2 AND acked_at IS NOT NULL AND expires_at > $3";
 
@@ -121,22 +122,6 @@ impl PgStorage {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
-
-    async fn execute(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, PgError> {
-        let client = self.database.client().await?;
-        let statement = client.prepare_cached(sql).await?;
-        Ok(client.execute(&statement, params).await?)
-    }
-
-    async fn query(
-        &self,
-        sql: &str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<tokio_postgres::Row>, PgError> {
-        let client = self.database.client().await?;
-        let statement = client.prepare_cached(sql).await?;
-        Ok(client.query(&statement, params).await?)
-    }
 }
 
 #[async_trait]
@@ -148,6 +133,7 @@ impl Storage for PgStorage {
     async fn get(&self, workspace: WorkspaceId, file: FileId) -> Result<PendingUpload> {
         let now = SystemTime::from(self.now());
         let rows = self
+            .database
             .query(GET, &[&file.as_uuid(), &workspace.as_uuid(), &now])
             .await?;
         let row = rows.first().ok_or(Error::NotFound)?;
@@ -177,7 +163,8 @@ impl Storage for PgStorage {
 
     async fn mark_fetched(&self, workspace: WorkspaceId, file: FileId) -> Result<()> {
         let now = SystemTime::from(self.now());
-        self.execute(MARK_FETCHED, &[&file.as_uuid(), &workspace.as_uuid(), &now])
+        self.database
+            .query(MARK_FETCHED, &[&file.as_uuid(), &workspace.as_uuid(), &now])
             .await?;
         Ok(())
     }
@@ -186,10 +173,10 @@ impl Storage for PgStorage {
         let at = self.now();
         let (file, workspace, now) = (file.as_uuid(), workspace.as_uuid(), SystemTime::from(at));
         let params: [&(dyn ToSql + Sync); 3] = [&file, &workspace, &now];
-        if self.execute(ACK, &params).await? == 1 {
+        if !self.database.query(ACK, &params).await?.is_empty() {
             return Ok(Acked::First { at });
         }
-        let rows = self.query(ACKED_AT, &params).await?;
+        let rows = self.database.query(ACKED_AT, &params).await?;
         let row = rows.first().ok_or(Error::NotFound)?;
         Ok(Acked::Again {
             at: rows::time(row, "acked_at")?,
@@ -207,6 +194,7 @@ impl Storage for PgStorage {
         });
         let now = SystemTime::from(self.now());
         let rows = self
+            .database
             .query(
                 LIST,
                 &[
@@ -231,7 +219,10 @@ impl Storage for PgStorage {
     }
 
     async fn stats(&self) -> Result<Stats> {
-        let rows = self.query(STATS, &[&SystemTime::from(self.now())]).await?;
+        let rows = self
+            .database
+            .query(STATS, &[&SystemTime::from(self.now())])
+            .await?;
         let row = rows.first().ok_or(PgError::Damaged("no statistics"))?;
         let oldest: Option<SystemTime> = rows::column(row, "oldest_waiting")?;
         Ok(Stats {
@@ -269,6 +260,7 @@ impl Reader {
         let now = SystemTime::from(self.storage.now());
         let rows = self
             .storage
+            .database
             .query(
                 WINDOW,
                 &[

@@ -49,9 +49,8 @@ impl PgWorkspaces {
 
     /// Looks a workspace's row up.
     async fn row(&self, workspace: WorkspaceId) -> Result<Option<Row>, PgError> {
-        let client = self.database.client().await?;
-        let get = client.prepare_cached(GET).await?;
-        Ok(client.query_opt(&get, &[&workspace.as_uuid()]).await?)
+        let rows = self.database.query(GET, &[&workspace.as_uuid()]).await?;
+        Ok(rows.into_iter().next())
     }
 }
 
@@ -103,11 +102,9 @@ async fn create(
 ) -> Result<Option<Registered>> {
     let (token, secret) = (Token::generate()?, InboundSecret::generate()?);
     let delivery_mode = registration.delivery_mode.unwrap_or(DeliveryMode::Push);
-    let client = database.client().await?;
-    let create = client.prepare_cached(CREATE).await.map_err(PgError::from)?;
-    let created = client
-        .query_opt(
-            &create,
+    let created = database
+        .query_once(
+            CREATE,
             &[
                 &registration.id.as_uuid(),
                 &delivery_mode.as_str(),
@@ -118,9 +115,10 @@ async fn create(
                 &now,
             ],
         )
-        .await
-        .map_err(PgError::from)?;
-    Ok(created.map(|_| registered(delivery_mode, Some(token), secret)))
+        .await?;
+    Ok(created
+        .first()
+        .map(|_| registered(delivery_mode, Some(token), secret)))
 }
 
 async fn update(
@@ -128,12 +126,10 @@ async fn update(
     registration: &Registration,
     now: SystemTime,
 ) -> Result<Registered, PgError> {
-    let client = database.client().await?;
-    let update = client.prepare_cached(UPDATE).await?;
     let mode = registration.delivery_mode.map(DeliveryMode::as_str);
-    let row = client
-        .query_opt(
-            &update,
+    let rows = database
+        .query(
+            UPDATE,
             &[
                 &registration.id.as_uuid(),
                 &mode,
@@ -142,10 +138,10 @@ async fn update(
                 &now,
             ],
         )
-        .await?
-        .ok_or(PgError::UnknownWorkspace)?;
-    let secret = InboundSecret::restore(rows::column(&row, "inbound_secret")?);
-    Ok(registered(stored_mode(&row)?, None, secret))
+        .await?;
+    let row = rows.first().ok_or(PgError::UnknownWorkspace)?;
+    let secret = InboundSecret::restore(rows::column(row, "inbound_secret")?);
+    Ok(registered(stored_mode(row)?, None, secret))
 }
 
 fn registered(

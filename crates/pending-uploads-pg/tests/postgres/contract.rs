@@ -1,8 +1,5 @@
 //! PostgreSQL keeps every clause of the contract, with two instances of the platform on one
 //! database.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::sync::Arc;
 
@@ -16,14 +13,14 @@ struct Postgres;
 #[async_trait]
 impl Fixture for Postgres {
     async fn subject(&self, terms: Terms) -> Subject {
-        let database = support::migrated().await;
+        let database = crate::support::migrated().await;
         let (here, elsewhere) = (instance(&database, &terms), instance(&database, &terms));
         Subject::new(terms, here, elsewhere).keeping(database)
     }
 }
 
 fn instance(database: &TestDatabase, terms: &Terms) -> Instance {
-    let database = support::connect(database);
+    let database = crate::support::connect(database);
     let config = StorageConfig {
         ttl: terms.ttl,
         quota: terms.quota,

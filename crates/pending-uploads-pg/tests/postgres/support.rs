@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 static TEMPLATE: OnceCell<TestDatabase> = OnceCell::const_new();
 
 /// A fresh database with the whole schema.
-pub async fn migrated() -> TestDatabase {
+pub(crate) async fn migrated() -> TestDatabase {
     let template = TEMPLATE
         .get_or_init(|| async {
             let template = TestDatabase::create();
@@ -19,14 +19,13 @@ pub async fn migrated() -> TestDatabase {
 }
 
 /// A pool on it.
-pub fn connect(database: &TestDatabase) -> Database {
+pub(crate) fn connect(database: &TestDatabase) -> Database {
     let config = DatabaseConfig::parse(&database.url()).unwrap();
     Database::connect(&config).unwrap()
 }
 
 /// A plain connection to it, for looking behind the scenes.
-#[expect(dead_code, reason = "not every test program looks behind the scenes")]
-pub async fn db_client(database: &TestDatabase) -> tokio_postgres::Client {
+pub(crate) async fn db_client(database: &TestDatabase) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(&database.url(), tokio_postgres::NoTls)
         .await
         .unwrap();

@@ -1,0 +1,451 @@
+//! What the contract leaves to PostgreSQL: a caller's own transaction, lost connections, what lies
+//! in the tables, and which of them a look-up touches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pending_uploads_core::{
+    ActivityLog, ActivityQuery, Batch, DeliveryMode, Error, FeedStart, Filename, ManualClock,
+    Mimetype, NewActivity, Registrar, Registration, Storage, StorageExt, SweepPolicy, SystemClock,
+    WorkspaceId, Workspaces,
+};
+use pending_uploads_pg::{Database, PgActivityLog, PgStorage, PgWorkspaces, StorageConfig};
+use pg_cluster::TestDatabase;
+use tokio_postgres::Client;
+
+const MIB: usize = 1024 * 1024;
+/// How often a condition is looked at before a test gives up on it.
+const TRIES: usize = 2000;
+
+struct Postgres {
+    files: PgStorage,
+    feed: PgActivityLog,
+    workspace: WorkspaceId,
+    db: Client,
+    database: Database,
+    test_database: TestDatabase,
+}
+
+impl Postgres {
+    async fn with_a_workspace() -> Self {
+        let test_database = crate::support::migrated().await;
+        let database = crate::support::connect(&test_database);
+        let clock = Arc::new(SystemClock);
+        let workspace = WorkspaceId::generate();
+        let registration = Registration {
+            id: workspace,
+            delivery_mode: Some(DeliveryMode::Poll),
+            url: None,
+            agent_card: None,
+        };
+        PgWorkspaces::new(&database, clock.clone())
+            .register(registration, Registrar::Anonymous)
+            .await
+            .unwrap();
+        Self {
+            files: PgStorage::new(&database, StorageConfig::default(), clock.clone()),
+            feed: PgActivityLog::new(&database, clock),
+            workspace,
+            db: crate::support::db_client(&test_database).await,
+            database,
+            test_database,
+        }
+    }
+
+    async fn db_number(&self, sql: &str) -> i64 {
+        self.db.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    /// Ends every connection to the database but the one that asks.
+    async fn db_cut_connections(&self) {
+        self.db
+            .execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                &[],
+            )
+            .await
+            .unwrap();
+    }
+
+    async fn feed_length(&self) -> usize {
+        let query = ActivityQuery::from_start(FeedStart::Newest);
+        self.feed.list(self.workspace, &query).await.unwrap().len()
+    }
+
+    async fn stage(&self, data: &[u8]) -> pending_uploads_core::PendingUpload {
+        self.files
+            .stage(self.workspace, name(), Mimetype::absent(), data)
+            .await
+            .unwrap()
+    }
+}
+
+fn name() -> Filename {
+    Filename::sanitize("report.pdf")
+}
+
+/// Looks until the condition holds.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..TRIES {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never came: {what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_published_in_a_callers_transaction_appear_with_its_own_rows() {
+    let mut it = Postgres::with_a_workspace().await;
+    it.db
+        .batch_execute("CREATE TABLE orders (id int)")
+        .await
+        .unwrap();
+    let mut batch = it.files.begin_batch(it.workspace);
+    batch.start_file(name(), Mimetype::absent()).await.unwrap();
+    batch.write(&vec![7; 3 * MIB]).await.unwrap();
+    batch.finish_file().await.unwrap();
+
+    let tx = it.db.transaction().await.unwrap();
+    tx.execute("INSERT INTO orders VALUES (1)", &[])
+        .await
+        .unwrap();
+    let published = batch.publish_in(&tx).await.unwrap();
+    assert!(
+        it.files
+            .list(it.workspace, None, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    tx.commit().await.unwrap();
+
+    assert_eq!(
+        it.files.list(it.workspace, None, 10).await.unwrap(),
+        published
+    );
+    assert_eq!(it.db_number("SELECT count(*) FROM orders").await, 1);
+    assert_eq!(it.feed_length().await, 1);
+    let bytes = it
+        .files
+        .read_whole(it.workspace, published[0].file_id, u64::MAX)
+        .await
+        .unwrap();
+    assert_eq!(bytes, vec![7; 3 * MIB]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callers_commit_wakes_whoever_waits_for_the_feed() {
+    let mut it = Postgres::with_a_workspace().await;
+    let first = it
+        .feed
+        .append(
+            it.workspace,
+            NewActivity::message(it.workspace, "x", serde_json::Value::Null),
+        )
+        .await
+        .unwrap();
+    let (feed, workspace) = (it.feed.clone(), it.workspace);
+    let waiting = tokio::spawn(async move {
+        let query = ActivityQuery::from_start(FeedStart::After(first.id));
+        feed.wait(workspace, &query, Duration::from_mins(1)).await
+    });
+    let mut batch = it.files.begin_batch(it.workspace);
+    batch.start_file(name(), Mimetype::absent()).await.unwrap();
+    batch.write(b"x").await.unwrap();
+    batch.finish_file().await.unwrap();
+    let tx = it.db.transaction().await.unwrap();
+    batch.publish_in(&tx).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_files_whose_callers_transaction_was_rolled_back() {
+    let mut it = Postgres::with_a_workspace().await;
+    let mut batch = it.files.begin_batch(it.workspace);
+    batch.start_file(name(), Mimetype::absent()).await.unwrap();
+    batch.write(&vec![7; 2 * MIB + 1]).await.unwrap();
+    batch.finish_file().await.unwrap();
+    let tx = it.db.transaction().await.unwrap();
+    batch.publish_in(&tx).await.unwrap();
+    tx.rollback().await.unwrap();
+
+    assert!(
+        it.files
+            .list(it.workspace, None, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(it.feed_length().await, 0);
+    until("staged bytes are deleted", async || {
+        it.db_number("SELECT count(*) FROM pending_upload_chunks")
+            .await
+            == 0
+            && it.db_number("SELECT count(*) FROM staged_batches").await == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_outlives_lost_connections_and_publishes_once() {
+    let it = Postgres::with_a_workspace().await;
+    let data: Vec<u8> = (0..=250).cycle().take(5 * MIB + 3).collect();
+    let mut batch = it.files.begin(it.workspace).await.unwrap();
+    batch.start_file(name(), Mimetype::absent()).await.unwrap();
+    for piece in data.chunks(MIB) {
+        it.db_cut_connections().await;
+        batch.write(piece).await.unwrap();
+    }
+    batch.finish_file().await.unwrap();
+    it.db_cut_connections().await;
+    let published = batch.publish().await.unwrap();
+
+    let bytes = it
+        .files
+        .read_whole(it.workspace, published[0].file_id, u64::MAX)
+        .await
+        .unwrap();
+    assert_eq!(bytes, data);
+    assert_eq!(it.feed_length().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_whose_hints_were_lost_gets_the_row_all_the_same() {
+    let it = Postgres::with_a_workspace().await;
+    let message = || NewActivity::message(it.workspace, "x", serde_json::Value::Null);
+    let first = it.feed.append(it.workspace, message()).await.unwrap();
+    let elsewhere = crate::support::connect(&it.test_database);
+    let reader = PgActivityLog::new(&elsewhere, Arc::new(SystemClock));
+    let workspace = it.workspace;
+    let waiting = tokio::spawn(async move {
+        let query = ActivityQuery::from_start(FeedStart::After(first.id));
+        reader.wait(workspace, &query, Duration::from_mins(1)).await
+    });
+    // Neither a hint nor a wake-up in this process: the row is written behind both their backs.
+    it.db_cut_connections().await;
+    it.db
+        .batch_execute(
+            "WITH counter AS (UPDATE feed_counters SET last_seq = last_seq + 1 RETURNING *) \
+             INSERT INTO activity (workspace_id, seq, id, activity_type, status, created_at) \
+             SELECT workspace_id, last_seq, gen_random_uuid(), 'a2a_receive', 'ok', now() \
+             FROM counter",
+        )
+        .await
+        .unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_lie_uncompressed_in_chunks_of_64_kib() {
+    let it = Postgres::with_a_workspace().await;
+    it.stage(&vec![0; 2 * MIB + 10]).await;
+    let full = "SELECT count(*) FROM pending_upload_chunks WHERE octet_length(data) = 65536 \
+                AND pg_column_size(data) = 65536";
+    assert_eq!(it.db_number(full).await, 32);
+    let rest = "SELECT count(*) FROM pending_upload_chunks WHERE octet_length(data) = 10";
+    assert_eq!(it.db_number(rest).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_up_listing_acking_and_counting_never_touch_the_bytes() {
+    let it = Postgres::with_a_workspace().await;
+    let upload = it.stage(&vec![1; 3 * MIB]).await;
+    let scans = "SELECT coalesce(sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0)), 0)::int8 \
+                 FROM pg_stat_all_tables WHERE relname = 'pending_upload_chunks' \
+                 OR relid = (SELECT reltoastrelid FROM pg_class \
+                             WHERE relname = 'pending_upload_chunks')";
+    // Statistics are written when a connection ends.
+    it.db_cut_connections().await;
+    let before = it.db_number(scans).await;
+
+    it.files.get(it.workspace, upload.file_id).await.unwrap();
+    it.files.list(it.workspace, None, 10).await.unwrap();
+    it.files.stats().await.unwrap();
+    it.files
+        .mark_fetched(it.workspace, upload.file_id)
+        .await
+        .unwrap();
+    it.files.ack(it.workspace, upload.file_id).await.unwrap();
+    it.db_cut_connections().await;
+    until(
+        "the statistics of the narrow table are written",
+        async || {
+            it.db_number(
+                "SELECT coalesce(max(n_tup_upd), 0) FROM pg_stat_user_tables \
+             WHERE relname = 'pending_uploads'",
+            )
+            .await
+                >= 2
+        },
+    )
+    .await;
+    assert_eq!(it.db_number(scans).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_larger_than_a_sweeps_step_is_swept_whole() {
+    let test_database = crate::support::migrated().await;
+    let database = crate::support::connect(&test_database);
+    let clock = Arc::new(ManualClock::starting_at(
+        pending_uploads_core::Timestamp::from_micros(0),
+    ));
+    let files = PgStorage::new(&database, StorageConfig::default(), clock.clone());
+    let workspace = WorkspaceId::generate();
+    let registration = Registration {
+        id: workspace,
+        delivery_mode: None,
+        url: None,
+        agent_card: None,
+    };
+    PgWorkspaces::new(&database, clock.clone())
+        .register(registration, Registrar::Anonymous)
+        .await
+        .unwrap();
+    let mut batch = files.begin(workspace).await.unwrap();
+    batch.start_file(name(), Mimetype::absent()).await.unwrap();
+    let piece = vec![5; MIB];
+    for _ in 0..130 {
+        batch.write(&piece).await.unwrap();
+    }
+    batch.finish_file().await.unwrap();
+    let published = batch.publish().await.unwrap();
+    clock.advance(Duration::from_hours(25));
+
+    let swept = files.sweep(&SweepPolicy::default()).await.unwrap();
+    let sizes: Vec<_> = swept
+        .files
+        .iter()
+        .map(|file| (file.file_id, file.size_bytes))
+        .collect();
+    assert_eq!(sizes, [(published[0].file_id, 130 * MIB as u64)]);
+    assert!(files.sweep(&SweepPolicy::default()).await.unwrap().is_dry());
+    let db = crate::support::db_client(&test_database).await;
+    let left = db
+        .query_one("SELECT count(*) FROM pending_upload_chunks", &[])
+        .await
+        .unwrap();
+    assert_eq!(left.get::<_, i64>(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_default_is_to_forget_is_told_to_be_durable() {
+    let test_database = crate::support::migrated().await;
+    let db = crate::support::db_client(&test_database).await;
+    let name = test_database.name();
+    db.batch_execute(&format!(
+        "ALTER DATABASE {name} SET synchronous_commit = off"
+    ))
+    .await
+    .unwrap();
+    // A trigger is how a statement's own view of the setting can be seen from outside.
+    db.batch_execute(
+        "CREATE TABLE seen (what text, setting text); \
+         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             INSERT INTO seen VALUES (TG_OP, current_setting('synchronous_commit')); \
+             RETURN NULL; END $$; \
+         CREATE TRIGGER see AFTER INSERT OR UPDATE ON pending_uploads \
+             FOR EACH STATEMENT EXECUTE FUNCTION see()",
+    )
+    .await
+    .unwrap();
+    let database = crate::support::connect(&test_database);
+    let clock = Arc::new(SystemClock);
+    let files = PgStorage::new(&database, StorageConfig::default(), clock.clone());
+    let workspace = WorkspaceId::generate();
+    let registration = Registration {
+        id: workspace,
+        delivery_mode: None,
+        url: None,
+        agent_card: None,
+    };
+    PgWorkspaces::new(&database, clock)
+        .register(registration, Registrar::Anonymous)
+        .await
+        .unwrap();
+    let upload = files
+        .stage(workspace, Filename::sanitize("x"), Mimetype::absent(), b"x")
+        .await
+        .unwrap();
+    files.mark_fetched(workspace, upload.file_id).await.unwrap();
+    files.ack(workspace, upload.file_id).await.unwrap();
+
+    let seen: Vec<(String, String)> = db
+        .query("SELECT what, setting FROM seen", &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    let expected = [("INSERT", "on"), ("UPDATE", "off"), ("UPDATE", "on")];
+    assert_eq!(
+        seen,
+        expected.map(|(what, setting)| (what.to_owned(), setting.to_owned()))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_bytes_are_an_integrity_error_and_never_a_short_file() {
+    let it = Postgres::with_a_workspace().await;
+    let upload = it.stage(&vec![1; 3 * MIB]).await;
+    it.db
+        .batch_execute("DELETE FROM pending_upload_chunks WHERE seq = 40")
+        .await
+        .unwrap();
+    let read = it
+        .files
+        .read_whole(it.workspace, upload.file_id, u64::MAX)
+        .await;
+    assert!(matches!(read, Err(Error::Integrity { .. })), "{read:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_is_unavailable_and_a_batch_begun_before_is_told_so() {
+    let it = Postgres::with_a_workspace().await;
+    let mut batch = it.files.begin(it.workspace).await.unwrap();
+    batch.start_file(name(), Mimetype::absent()).await.unwrap();
+    let name = it.test_database.name();
+    let admin = admin_client().await;
+    admin
+        .batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+        .await
+        .unwrap();
+    it.db_cut_connections().await;
+
+    let error = batch.write(&vec![1; 2 * MIB]).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    let error = it
+        .files
+        .get(it.workspace, pending_uploads_core::FileId::generate())
+        .await;
+    assert!(matches!(error, Err(Error::Unavailable { .. })), "{error:?}");
+
+    admin
+        .batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
+        .await
+        .unwrap();
+    assert!(
+        it.files
+            .list(it.workspace, None, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        it.database.schema().await.unwrap().uploads,
+        pending_uploads_pg::SchemaPart::Ready
+    );
+}
+
+/// A connection to the cluster's own database.
+async fn admin_client() -> Client {
+    let url = std::env::var(pg_cluster::TEST_URL_VARIABLE).unwrap();
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    client
+}

@@ -1,0 +1,11 @@
+//! PostgreSQL behind the traits: the contract, what it leaves open, and the schema's steps.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod behaviour;
+mod contract;
+mod migrations;
+mod support;

@@ -1,0 +1,77 @@
+//! The schema's steps, up and back.
+
+use pending_uploads_pg::migrate::{self, MigrateError};
+use pending_uploads_pg::{Database, Schema, SchemaPart};
+use pg_cluster::TestDatabase;
+
+const STEPS: [&str; 2] = ["V1__workspaces_and_feed", "V2__pending_uploads"];
+
+async fn parts(database: &Database) -> (SchemaPart, SchemaPart) {
+    let Schema { base, uploads } = database.schema().await.unwrap();
+    (base, uploads)
+}
+
+/// The tables that are there, but for the history's own.
+async fn db_tables(test_database: &TestDatabase) -> i64 {
+    let client = crate::support::db_client(test_database).await;
+    let sql = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' \
+               AND tablename <> 'refinery_schema_history'";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_are_applied_once_undone_and_applied_again() {
+    let test_database = TestDatabase::create();
+    let database = crate::support::connect(&test_database);
+    assert_eq!(
+        parts(&database).await,
+        (SchemaPart::Missing, SchemaPart::Missing)
+    );
+
+    assert_eq!(migrate::up(&database).await.unwrap(), STEPS);
+    assert_eq!(
+        parts(&database).await,
+        (SchemaPart::Ready, SchemaPart::Ready)
+    );
+    assert!(migrate::up(&database).await.unwrap().is_empty());
+
+    assert_eq!(migrate::down_to(&database, 1).await.unwrap(), [STEPS[1]]);
+    assert_eq!(
+        parts(&database).await,
+        (SchemaPart::Ready, SchemaPart::Missing)
+    );
+    assert_eq!(migrate::down_to(&database, 0).await.unwrap(), [STEPS[0]]);
+    assert_eq!(db_tables(&test_database).await, 0);
+    assert!(migrate::down_to(&database, 0).await.unwrap().is_empty());
+
+    assert_eq!(migrate::up_to(&database, 1).await.unwrap(), [STEPS[0]]);
+    assert_eq!(migrate::up(&database).await.unwrap(), [STEPS[1]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_migrate_at_once_take_turns() {
+    let test_database = TestDatabase::create();
+    let (one, two) = (
+        crate::support::connect(&test_database),
+        crate::support::connect(&test_database),
+    );
+    let (one, two) = tokio::join!(migrate::up(&one), migrate::up(&two));
+    let mut applied = [one.unwrap(), two.unwrap()].concat();
+    applied.sort();
+    assert_eq!(applied, STEPS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_nobody_knows_is_refused() {
+    let test_database = TestDatabase::create();
+    let database = crate::support::connect(&test_database);
+    for refused in [
+        migrate::up_to(&database, 3).await,
+        migrate::down_to(&database, 9).await,
+    ] {
+        assert!(matches!(
+            refused,
+            Err(MigrateError::NoSuchVersion { newest: 2, .. })
+        ));
+    }
+}
