@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -26,6 +27,13 @@ use crate::rows;
 const POOL_WAIT: Duration = Duration::from_secs(10);
 /// How long making one may take, every address and the TLS handshake tried.
 const POOL_CREATE: Duration = Duration::from_secs(10);
+
+/// How long to pause before a statement whose connection was lost is sent again.
+const LOST_PAUSES: [Duration; 3] = [
+    Duration::from_millis(1),
+    Duration::from_millis(10),
+    Duration::from_millis(100),
+];
 
 /// Sent on each new connection: what a 200 promised must survive a crash, whatever the server's own
 /// default is.
@@ -150,15 +158,18 @@ impl Database {
     }
 
     /// Runs a statement that may be repeated: when its connection turns out to have been lost, it is
-    /// sent once more on another.
+    /// sent again on another. A pool may hold several that a restart of the server has ended.
     pub(crate) async fn query(
         &self,
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> std::result::Result<Vec<Row>, PgError> {
-        match self.query_once(sql, params).await {
-            Err(error) if error.is_transient() => self.query_once(sql, params).await,
-            outcome => outcome,
+        let mut pauses = LOST_PAUSES.iter();
+        loop {
+            match (self.query_once(sql, params).await, pauses.next()) {
+                (Err(error), Some(pause)) if error.is_lost() => sleep(*pause).await,
+                (outcome, _) => return outcome,
+            }
         }
     }
 

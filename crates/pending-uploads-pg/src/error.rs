@@ -40,15 +40,19 @@ pub(crate) enum PgError {
 }
 
 impl PgError {
-    /// Whether trying once more, on another connection, could help: the connection was lost, the
-    /// server is restarting, or two transactions stood in each other's way.
+    /// Whether trying once more could help: the connection was lost or could not be made, the server
+    /// is restarting, or two transactions stood in each other's way.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Pool(PoolError::Backend(error)) | Self::Statement(error) => {
-                error.is_closed() || error.code().is_none_or(is_transient_state)
-            }
-            _ => false,
+            Self::Pool(PoolError::Backend(error)) => is_transient(error),
+            _ => self.is_lost(),
         }
+    }
+
+    /// Whether a connection that there had been was lost; a server that is away cannot even be
+    /// connected to.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, Self::Statement(error) if is_transient(error))
     }
 
     /// Whether a row of this key is there already.
@@ -68,6 +72,10 @@ impl PgError {
             _ => false,
         }
     }
+}
+
+fn is_transient(error: &tokio_postgres::Error) -> bool {
+    error.is_closed() || error.code().is_none_or(is_transient_state)
 }
 
 /// An error without a state never reached the server, or its answer never reached us. Class 08 is
