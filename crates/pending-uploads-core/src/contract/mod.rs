@@ -41,16 +41,33 @@
     clippy::unwrap_used,
     reason = "the clauses of a test suite panic when they do not hold"
 )]
-#![expect(
-    clippy::wildcard_imports,
-    reason = "each module of clauses speaks the whole vocabulary of `support`"
+#![cfg_attr(
+    not(test),
+    expect(
+        clippy::wildcard_imports,
+        reason = "each module of clauses speaks the whole vocabulary of `support`"
+    )
 )]
 
 #[macro_use]
 mod support;
 mod clauses;
 
+pub mod abandonment;
+pub mod ack;
 pub mod batch;
+pub mod expiry;
+pub mod feed;
+pub mod isolation;
+pub mod listing;
+pub mod misuse;
+pub mod pruning;
+pub mod quota;
+pub mod races;
+pub mod reading;
+pub mod sweep;
+pub mod waiting;
+pub mod workspaces;
 
 use std::any::Any;
 use std::fmt;
@@ -59,6 +76,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::clauses::CLAUSES;
 use crate::{ActivityLog, ManualClock, Quota, Storage, Timestamp, Workspaces};
 
 /// How long a clause may take before it is taken to hang: long enough for a slow and busy machine.

@@ -4,15 +4,16 @@ use std::ops::AsyncFnMut;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 
 use super::{Instance, Subject};
 use crate::{
-    Acked, Activity, ActivityId, ActivityQuery, ActivityType, Batch, FeedStart, FileId, Filename,
-    Mimetype, NewActivity, PageSize, PendingUpload, Registrar, Registration, StagedFile, Storage,
-    StorageExt, SweepPolicy, SweptFile, Timestamp, Token, WorkspaceId,
+    Acked, Activity, ActivityId, ActivityQuery, ActivityType, Batch, ByteRange, ByteStream, Clock,
+    DeliveryMode, FeedStart, FeedText, FileId, Filename, Mimetype, NewActivity, PageSize,
+    PendingUpload, Registrar, Registration, Result, StagedFile, Storage, StorageExt, SweepPolicy,
+    SweptFile, Timestamp, Token, WorkspaceId,
 };
-use crate::{Clock, DeliveryMode, FeedText};
 
 /// 1 MiB: about what a batch collects before it asks the store, and what a stream may hold.
 pub(super) const MIB: usize = 1024 * 1024;
@@ -48,6 +49,20 @@ pub(super) fn noise(length: usize, seed: u64) -> Vec<u8> {
 
 pub(super) fn named(name: &str) -> Filename {
     Filename::sanitize(name)
+}
+
+/// The bytes from `start` up to `end`.
+pub(super) fn span(start: u64, end: u64) -> ByteRange {
+    ByteRange::new(start, end).unwrap()
+}
+
+/// The bytes of a stream, if it comes to its end.
+pub(super) async fn collected(mut pieces: ByteStream) -> Result<Vec<u8>> {
+    let mut all = Vec::new();
+    while let Some(piece) = pieces.try_next().await? {
+        all.extend_from_slice(&piece);
+    }
+    Ok(all)
 }
 
 pub(super) fn text_plain() -> Mimetype {
@@ -159,12 +174,17 @@ impl Subject {
     /// Registers a fresh workspace that polls; answers its token as well.
     pub(super) async fn workspace_with_token(&self) -> (WorkspaceId, Token) {
         let id = WorkspaceId::generate();
+        (id, self.register_polling(id).await)
+    }
+
+    /// Registers a workspace that polls for the first time; answers its token.
+    pub(super) async fn register_polling(&self, id: WorkspaceId) -> Token {
         let registered = self
             .workspaces
             .register(polling(id), Registrar::Anonymous)
             .await
             .unwrap();
-        (id, registered.auth_token.unwrap())
+        registered.auth_token.unwrap()
     }
 
     /// The first instance for even numbers, the second for odd ones.
@@ -244,6 +264,15 @@ impl Subject {
     /// Sweeps by the default policy until nothing is left to sweep.
     pub(super) async fn sweep(&self) -> Vec<SweptFile> {
         sweep(&*self.storage, &SweepPolicy::default()).await
+    }
+
+    /// Sweeps until nothing is staged any more: a store may be busy discarding a dropped batch.
+    pub(super) async fn nothing_stays_staged(&self) {
+        until("nothing is staged", async || {
+            self.sweep().await;
+            self.storage.stats().await.unwrap().staged_files == 0
+        })
+        .await;
     }
 
     /// Lets the lease of every silent batch run out, by the default policy.

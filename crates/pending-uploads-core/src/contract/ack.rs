@@ -1,0 +1,108 @@
+//! Taking a workspace's word that it has a file: invariant 3 (handed over once).
+
+use std::time::Duration;
+
+use super::support::*;
+use super::{Fixture, Subject, Terms};
+use crate::{Acked, Error, FileId, PendingUpload};
+
+async fn published(subject: &Subject) -> PendingUpload {
+    let workspace = subject.workspace().await;
+    subject.publish(workspace, b"hello").await
+}
+
+/// Invariant 3: the first ack is the first, and its time is now.
+pub async fn the_first_ack_is_told_its_time(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let upload = published(&subject).await;
+    subject.clock.advance(Duration::from_secs(7));
+    let acked = subject.ack(&upload).await;
+    assert_eq!(acked, Acked::First { at: subject.now() });
+}
+
+/// Invariant 3: an ack can be repeated, anywhere, and the first one's time never moves.
+pub async fn a_repeated_ack_keeps_the_first_time(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let upload = published(&subject).await;
+    let at = subject.ack(&upload).await.at();
+    for number in 0..4 {
+        subject.clock.advance(Duration::from_mins(1));
+        let storage = subject.either(number).storage;
+        let again = storage.ack(upload.workspace_id, upload.file_id).await;
+        assert_eq!(again.unwrap(), Acked::Again { at });
+    }
+    let found = subject.storage.get(upload.workspace_id, upload.file_id);
+    assert_eq!(found.await.unwrap().acked_at, Some(at));
+}
+
+/// `Storage::get`: an acked file is found until it is swept, and only its ack has changed.
+pub async fn an_acked_file_is_found_until_it_is_swept(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let upload = published(&subject).await;
+    let acked_at = Some(subject.ack(&upload).await.at());
+    let found = subject.storage.get(upload.workspace_id, upload.file_id);
+    assert_eq!(found.await.unwrap(), PendingUpload { acked_at, ..upload });
+}
+
+/// Invariant 3: the bytes of an acked file are never served again, on any instance.
+pub async fn the_bytes_of_an_acked_file_are_never_served(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let upload = published(&subject).await;
+    subject.ack(&upload).await;
+    for number in 0..2 {
+        let storage = subject.either(number).storage;
+        let read = storage.read(upload.workspace_id, upload.file_id, span(0, 5));
+        assert_error!(read.await, Error::NotFound);
+    }
+}
+
+/// Invariant 3: a stream that was opened before the ack gives nothing that it had not read before
+/// it.
+pub async fn a_stream_opened_before_the_ack_ends_with_an_error(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let upload = subject.publish(workspace, &noise(6 * MIB, 1)).await;
+    let whole = upload.whole().unwrap();
+    let pieces = subject.storage.read(workspace, upload.file_id, whole);
+    let pieces = pieces.await.unwrap();
+    subject.ack(&upload).await;
+    assert_error!(collected(pieces).await, Error::NotFound);
+}
+
+/// `Storage::ack`: touches that one file; the others of its batch wait on.
+pub async fn an_ack_touches_one_file_alone(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let uploads = subject.publish_many(workspace, 3).await;
+    subject.ack(&uploads[1]).await;
+    let left = [uploads[0].file_id, uploads[2].file_id];
+    assert_eq!(subject.waiting(workspace).await, left);
+    assert_eq!(subject.bytes(&uploads[0]).await, b"0.txt");
+}
+
+/// `Storage::ack`: an ack writes no row into the feed.
+pub async fn an_ack_is_not_in_the_feed(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let upload = published(&subject).await;
+    subject.ack(&upload).await;
+    assert_eq!(subject.feed(upload.workspace_id).await.len(), 1);
+}
+
+/// `Storage::ack`: a file that never was cannot be acked.
+pub async fn a_file_that_is_not_there_cannot_be_acked(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let acked = subject.storage.ack(workspace, FileId::generate()).await;
+    assert_error!(acked, Error::NotFound);
+}
+
+/// `Storage::ack`: a file that was swept after its ack cannot be acked again.
+pub async fn a_swept_file_cannot_be_acked(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let upload = published(&subject).await;
+    subject.ack(&upload).await;
+    subject.clock.advance(subject.ttl / 2);
+    subject.sweep().await;
+    let acked = subject.storage.ack(upload.workspace_id, upload.file_id);
+    assert_error!(acked.await, Error::NotFound);
+}

@@ -1,0 +1,204 @@
+//! Waiting for a row of the feed.
+
+use std::time::Duration;
+
+use super::support::*;
+use super::{Fixture, Instance, Terms};
+use crate::{Activity, ActivityId, ActivityQuery, ActivityType, WorkspaceId};
+
+/// So short that it is over at once: nothing is there, and nothing comes.
+const NO_PATIENCE: Duration = Duration::from_millis(1);
+
+/// Waits as long as it takes in a task of its own, once it had its chance to begin waiting.
+async fn waiter(
+    instance: Instance,
+    workspace: WorkspaceId,
+    query: ActivityQuery,
+) -> tokio::task::JoinHandle<Vec<Activity>> {
+    let waiter = tokio::spawn(async move {
+        let rows = instance.activity.wait(workspace, &query, PATIENCE);
+        rows.await.unwrap()
+    });
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    waiter
+}
+
+fn of_type(activity_type: ActivityType, cursor: ActivityId) -> ActivityQuery {
+    ActivityQuery {
+        activity_type: Some(activity_type),
+        ..after(cursor)
+    }
+}
+
+/// `ActivityLog::wait`: answers at once when there is something.
+pub async fn a_reader_does_not_wait_for_what_is_there(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let cursor = subject.cursor(workspace).await;
+    let row = subject.activity.append(workspace, message(workspace, 1));
+    let row = row.await.unwrap();
+    let query = after(cursor);
+    let rows = subject.activity.wait(workspace, &query, Duration::ZERO);
+    assert_eq!(rows.await.unwrap(), [row]);
+}
+
+/// `ActivityLog::wait`: a message wakes the reader, on whichever instance it is written.
+pub async fn a_message_wakes_a_waiting_reader(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let mut cursor = subject.cursor(workspace).await;
+    for number in 0..4 {
+        let (reader, writer) = (subject.either(number / 2), subject.either(number));
+        let waiting = waiter(reader, workspace, after(cursor)).await;
+        let row = writer.activity.append(workspace, message(workspace, 1));
+        let row = row.await.unwrap();
+        cursor = row.id;
+        assert_eq!(waiting.await.unwrap(), [row], "the pair {number}");
+    }
+}
+
+/// `ActivityLog::wait`: a published file wakes the reader, on whichever instance it was uploaded.
+pub async fn a_published_file_wakes_a_waiting_reader(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let mut cursor = subject.cursor(workspace).await;
+    for number in 0..2 {
+        let waiting = waiter(subject.either(0), workspace, after(cursor)).await;
+        let storage = subject.either(number).storage;
+        let upload = publish(&*storage, workspace, b"hello").await;
+        let rows = waiting.await.unwrap();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(file_of(&rows[0]), Some(upload.file_id));
+        cursor = rows[0].id;
+    }
+}
+
+/// `ActivityLog::wait`: the row that says that a file expired wakes the reader.
+pub async fn an_expiry_wakes_a_waiting_reader(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let upload = subject.publish(workspace, b"hello").await;
+    let cursor = subject.cursor(workspace).await;
+    let waiting = waiter(subject.either(0), workspace, after(cursor)).await;
+    subject.clock.advance(subject.ttl);
+    subject.sweep().await;
+    let rows = waiting.await.unwrap();
+    assert_eq!(file_of(&rows[0]), Some(upload.file_id));
+}
+
+/// `ActivityLog::wait`: one row wakes every reader of its feed.
+pub async fn one_row_wakes_every_reader(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let cursor = subject.cursor(workspace).await;
+    let mut waiting = Vec::new();
+    for number in 0..30 {
+        waiting.push(waiter(subject.either(number), workspace, after(cursor)).await);
+    }
+    let row = subject.activity.append(workspace, message(workspace, 1));
+    let row = row.await.unwrap();
+    for reader in waiting {
+        assert_eq!(reader.await.unwrap(), std::slice::from_ref(&row));
+    }
+}
+
+/// `ActivityLog::wait`: a row that does not match is no reason to answer; one that does is.
+pub async fn a_row_that_does_not_match_lets_a_reader_wait_on(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let cursor = subject.cursor(workspace).await;
+    let query = of_type(remark_type(), cursor);
+    let waiting = waiter(subject.either(0), workspace, query).await;
+    for number in 0..3 {
+        let other = message(workspace, number);
+        subject.activity.append(workspace, other).await.unwrap();
+    }
+    let row = subject.activity.append(workspace, remark(workspace));
+    let row = row.await.unwrap();
+    assert_eq!(waiting.await.unwrap(), [row]);
+}
+
+/// `ActivityLog::wait`: an empty list when the patience is over, whatever else was written.
+pub async fn a_reader_answers_an_empty_list_when_its_patience_is_over(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let cursor = subject.cursor(workspace).await;
+    let other = subject.workspace().await;
+    subject.cursor(other).await;
+    let query = after(cursor);
+    let rows = subject.activity.wait(workspace, &query, NO_PATIENCE);
+    assert_eq!(rows.await.unwrap(), []);
+    subject.cursor(workspace).await;
+    let query = of_type(remark_type(), cursor);
+    let rows = subject.activity.wait(workspace, &query, NO_PATIENCE);
+    assert_eq!(rows.await.unwrap(), []);
+}
+
+/// `ActivityLog::wait`: without a cursor it does not wait.
+pub async fn a_reader_without_a_cursor_does_not_wait(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let (query, for_ever) = (newest(), Duration::from_hours(24));
+    let rows = subject.activity.wait(workspace, &query, for_ever);
+    assert_eq!(rows.await.unwrap(), []);
+    subject.cursor(workspace).await;
+    let rows = subject.activity.wait(workspace, &query, for_ever);
+    assert_eq!(seqs(&rows.await.unwrap()), [1]);
+}
+
+/// `ActivityLog::wait`: who stops waiting leaves nothing behind that would disturb others.
+pub async fn a_reader_that_goes_away_leaves_the_others(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let cursor = subject.cursor(workspace).await;
+    let leaving = waiter(subject.either(0), workspace, after(cursor)).await;
+    let staying = waiter(subject.either(0), workspace, after(cursor)).await;
+    leaving.abort();
+    assert!(leaving.await.unwrap_err().is_cancelled());
+    let row = subject.activity.append(workspace, message(workspace, 1));
+    let row = row.await.unwrap();
+    assert_eq!(staying.await.unwrap(), [row]);
+}
+
+/// Invariant 6: readers that wait hold nothing that others need.
+pub async fn readers_that_wait_keep_nobody_waiting(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let cursor = subject.cursor(workspace).await;
+    let mut waiting = Vec::new();
+    for _ in 0..100 {
+        waiting.push(waiter(subject.either(0), workspace, after(cursor)).await);
+    }
+    let other = subject.workspace().await;
+    let upload = subject.publish(other, b"another").await;
+    assert_eq!(subject.bytes(&upload).await, b"another");
+    subject.ack(&upload).await;
+    subject.cursor(workspace).await;
+    for reader in waiting {
+        assert_eq!(reader.await.unwrap().len(), 1);
+    }
+}
+
+/// Invariant 2: a reader and a writer who answer each other never miss one another, however close
+/// the row comes to the reader's look.
+pub async fn a_reader_and_a_writer_in_step_never_miss_a_row(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let mut cursor = subject.cursor(workspace).await;
+    for number in 0..60 {
+        let reader = subject.either(0);
+        let waiting = tokio::spawn(async move {
+            let query = after(cursor);
+            reader.activity.wait(workspace, &query, PATIENCE).await
+        });
+        for _ in 0..number % 6 {
+            tokio::task::yield_now().await;
+        }
+        let row = subject.activity.append(workspace, message(workspace, 1));
+        let row = row.await.unwrap();
+        cursor = row.id;
+        assert_eq!(waiting.await.unwrap().unwrap(), [row]);
+    }
+}
