@@ -43,14 +43,6 @@ pub(crate) struct Form {
     parts: u32,
 }
 
-/// What a part of a form is.
-pub(crate) enum Part {
-    /// A file, which must be read to its end before the next part.
-    File(FilePart),
-    /// The whole body has arrived, and it was well-formed.
-    End,
-}
-
 /// A file in a form.
 pub(crate) struct FilePart {
     /// Its names.
@@ -79,22 +71,23 @@ impl Form {
         })
     }
 
-    /// Reads on to the next file, past all other parts, or to the end of the body.
+    /// Reads on to the next file, past all other parts. None is left once the whole body has
+    /// arrived and was well-formed. The file before must have been read to its end.
     ///
     /// # Errors
     /// Those of [`BodyError`]; there is nothing to be read after one.
-    pub(crate) async fn next(&mut self) -> Result<Part, BodyError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<FilePart>, BodyError> {
         while let Some(field) = self.parser.next().await {
             let field = field.map_err(|error| self.body.explain(&error))?;
             self.count_part()?;
             if field.name() == Some(FILES) {
-                return FilePart::of(field, &self.body).map(Part::File);
+                return FilePart::of(field, &self.body).map(Some);
             }
             let mut skipped = PartData::of(field, &self.body)?;
             while skipped.next().await?.is_some() {}
         }
         self.body.drain().await?;
-        Ok(Part::End)
+        Ok(None)
     }
 
     fn count_part(&mut self) -> Result<(), Malformed> {

@@ -37,7 +37,7 @@ fn pieces(body: &[u8], sizes: &[usize]) -> Vec<Result<Bytes, PayloadError>> {
 
 async fn read_all(mut form: Form) -> Result<Vec<ReadFile>, BodyError> {
     let mut files = Vec::new();
-    while let Part::File(mut file) = form.next().await? {
+    while let Some(mut file) = form.next().await? {
         let mut data = Vec::new();
         while let Some(view) = file.next().await? {
             data.extend_from_slice(&view);
@@ -355,14 +355,11 @@ proptest! {
 
     #[test]
     fn headers_of_any_bytes_never_cut_a_file_short(
-        headers in "[ -~\\n\\r]{0,40}",
+        headers in "[!-~][ -~\\n\\r]{0,38}[!-~]",
         data in tricky_data(),
         sizes in prop::collection::vec(1..60_usize, 1..8),
     ) {
-        prop_assume!(!headers.is_empty()
-            && !headers.contains("\r\n\r\n")
-            && !headers.starts_with("\r\n")
-            && !headers.ends_with("\r\n"));
+        prop_assume!(!headers.contains("\r\n\r\n"));
         let sent = closed(&[file_part(&format!("{headers}\r\n"), &data), file_part("", b"second")]);
         if let Ok(files) = run(read(&sent, &sizes)) {
             let data_of: Vec<_> = files.iter().map(|file| &file.2[..]).collect();

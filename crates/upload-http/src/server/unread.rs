@@ -1,0 +1,99 @@
+//! Answers that are made before their request's body has arrived.
+//!
+//! actix-http closes the connection after such an answer, but for one case: the rest of a chunked
+//! body whose reader is gone is drained, however long it is and however slowly it comes. So here
+//! the reader stays until the answer has been sent, and the connection is closed in every case.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_http::body::{BodySize, BoxBody, MessageBody};
+use actix_http::{Payload, Request, Response};
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::error::PayloadError;
+use bytes::Bytes;
+use futures_core::Stream;
+
+/// The body of an answer, and the payload of its request.
+pub(super) struct HeldBody {
+    body: BoxBody,
+    _payload: Option<SharedPayload>,
+}
+
+impl HeldBody {
+    /// Keeps `payload` until `body` has been sent.
+    pub(super) fn new(body: BoxBody, payload: Payload) -> Self {
+        Self {
+            body,
+            _payload: Some(SharedPayload::new(payload)),
+        }
+    }
+}
+
+/// A payload that has a reader, and that its answer keeps as well.
+#[derive(Clone)]
+struct SharedPayload(Rc<RefCell<Payload>>);
+
+impl SharedPayload {
+    fn new(payload: Payload) -> Self {
+        Self(Rc::new(RefCell::new(payload)))
+    }
+}
+
+/// Calls the app with a request whose payload its answer keeps.
+pub(super) fn hold_payload<S>(
+    mut request: Request,
+    app: &S,
+) -> impl Future<Output = Result<Response<HeldBody>, actix_web::Error>> + use<S>
+where
+    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = actix_web::Error>,
+{
+    let held = share_payload(&mut request);
+    let answer = app.call(request);
+    async move {
+        let answer: Response<BoxBody> = answer.await?.into();
+        Ok(answer.map_body(|_, body| HeldBody {
+            body,
+            _payload: held,
+        }))
+    }
+}
+
+/// Shares the payload of a request that has one.
+fn share_payload(request: &mut Request) -> Option<SharedPayload> {
+    match request.take_payload() {
+        Payload::None => None,
+        payload => {
+            let shared = SharedPayload::new(payload);
+            *request.payload() = Payload::Stream {
+                payload: Box::pin(shared.clone()),
+            };
+            Some(shared)
+        }
+    }
+}
+
+impl Stream for SharedPayload {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_next(cx)
+    }
+}
+
+impl MessageBody for HeldBody {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}
