@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::str::FromStr;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, web};
 use pending_uploads_core::{FileId, Token, Workspace, WorkspaceId};
 
@@ -87,8 +87,16 @@ fn path_id<T: FromStr>(request: &HttpRequest, segment: Segment) -> Result<T, Api
 
 async fn authorize(request: &HttpRequest) -> Result<Workspace, ApiError> {
     let id = path_id(request, WORKSPACE_ID)?;
-    let platform = platform(request)?;
-    let token = bearer(request).ok_or(ApiError::Unauthorized)?;
+    authorize_for(platform(request)?, id, request.headers()).await
+}
+
+/// The workspace `id`, when the bearer token in `headers` opens it.
+pub(crate) async fn authorize_for(
+    platform: &Platform,
+    id: WorkspaceId,
+    headers: &HeaderMap,
+) -> Result<Workspace, ApiError> {
+    let token = bearer_in(headers).ok_or(ApiError::Unauthorized)?;
     if platform.is_admin(&token) {
         return Ok(platform.workspaces().get(id).await?);
     }
@@ -106,7 +114,11 @@ pub(crate) fn platform(request: &HttpRequest) -> Result<&Platform, ApiError> {
 
 /// The request's bearer token, if it has exactly one that could be a token at all.
 pub(crate) fn bearer(request: &HttpRequest) -> Option<Token> {
-    let mut credentials = request.headers().get_all(AUTHORIZATION);
+    bearer_in(request.headers())
+}
+
+fn bearer_in(headers: &HeaderMap) -> Option<Token> {
+    let mut credentials = headers.get_all(AUTHORIZATION);
     let (Some(value), None) = (credentials.next(), credentials.next()) else {
         return None;
     };

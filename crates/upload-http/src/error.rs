@@ -54,7 +54,10 @@ pub enum ApiError {
     /// The callback URL leads where this platform does not call.
     CallbackRefused,
     /// The body is not well-formed `multipart/form-data`, or was cut off.
-    MalformedMultipart,
+    MalformedMultipart {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The upload holds no file.
     NoFiles,
     /// A file of the upload has no bytes.
@@ -150,6 +153,12 @@ impl fmt::Display for Cause {
     }
 }
 
+/// An answer that had begun cannot be finished; the connection is closed, so that nobody takes it
+/// for whole. Why is in the log already.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the answer broke off")]
+pub(crate) struct BrokenOff;
+
 /// A row of the table.
 struct Row {
     status: StatusCode,
@@ -242,10 +251,10 @@ impl ApiError {
                 "the url leads to an address that this platform does not call",
             )
             .with("field", "url"),
-            Self::MalformedMultipart => Row::new(
+            Self::MalformedMultipart { reason } => Row::new(
                 S::BAD_REQUEST,
                 "malformed_multipart",
-                "the body is not complete, well-formed multipart/form-data",
+                format!("the body is not complete, well-formed multipart/form-data: {reason}"),
             ),
             Self::NoFiles => Row::new(
                 S::BAD_REQUEST,

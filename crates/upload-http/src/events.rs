@@ -10,7 +10,7 @@ use log::kv::Value;
 use log::{Level, Metadata, Record};
 use pending_uploads_core::{FileId, PendingUpload, WorkspaceId};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Cause};
 
 const TARGET: &str = module_path!();
 
@@ -30,6 +30,17 @@ impl Site {
             operation: request.match_name().unwrap_or("unknown").to_owned(),
             workspace: path.get("workspace_id").and_then(|id| id.parse().ok()),
             file: path.get("file_id").and_then(|id| id.parse().ok()),
+        }
+    }
+}
+
+impl Site {
+    /// The site of an upload that is judged before it is routed.
+    pub(crate) fn of_upload(workspace: Option<WorkspaceId>) -> Self {
+        Self {
+            operation: "upload".to_owned(),
+            workspace,
+            file: None,
         }
     }
 }
@@ -55,8 +66,8 @@ pub(crate) fn acked(upload: &PendingUpload, took: Duration) {
     about_file("acked", upload, took);
 }
 
-/// A request was answered with an error: `failed` when that is our doing, `rejected` when it is
-/// the client's.
+/// A request was answered with an error, or its answer broke off: `failed` when that is our doing,
+/// `rejected` when it is the client's, or the file was gone.
 pub(crate) fn refused(site: &Site, error: &ApiError, took: Duration) {
     let status = error.status_code();
     let cause = error.cause().map(ToString::to_string);
@@ -70,7 +81,6 @@ pub(crate) fn refused(site: &Site, error: &ApiError, took: Duration) {
     };
     let mut fields = site_fields(site);
     fields.push(("code", Value::from(error.code())));
-    fields.push(("status", Value::from(status.as_u16())));
     if let Some(filename) = error.filename() {
         fields.push(("filename", Value::from(filename.as_str())));
     }
@@ -81,15 +91,16 @@ pub(crate) fn refused(site: &Site, error: &ApiError, took: Duration) {
     line(level, event, &fields);
 }
 
-/// Something failed that its request survives.
-pub(crate) fn failed_aside(operation: &'static str, upload: &PendingUpload, cause: &str) {
+/// Something failed beside a request, which is answered as if it had not.
+pub(crate) fn failed_aside(operation: &'static str, site: &Site, cause: &Cause) {
     metrics::counter!("pending_uploads_failed_total", "operation" => operation).increment(1);
-    let fields = [
-        ("operation", Value::from(operation)),
-        ("workspace_id", Value::from_display(&upload.workspace_id)),
-        ("file_id", Value::from_display(&upload.file_id)),
-        ("error", Value::from(cause)),
-    ];
+    let site = Site {
+        operation: operation.to_owned(),
+        ..site.clone()
+    };
+    let cause = cause.to_string();
+    let mut fields = site_fields(&site);
+    fields.push(("error", Value::from(cause.as_str())));
     line(Level::Error, "failed", &fields);
 }
 

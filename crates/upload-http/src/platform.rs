@@ -10,9 +10,15 @@ use pending_uploads_core::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::forward::Forwarder;
+
 /// Everything that the handlers need. Clones are cheap and share it.
 #[derive(Clone)]
-pub struct Platform(Arc<Parts>);
+pub struct Platform {
+    parts: Arc<Parts>,
+    forwarder: Forwarder,
+    shutdown: CancellationToken,
+}
 
 struct Parts {
     workspaces: Arc<dyn Workspaces>,
@@ -34,6 +40,16 @@ pub enum Staging {
     /// Nowhere: an upload for a poll-mode workspace is answered with 422, no file is ever waiting,
     /// and everything else works.
     Absent,
+}
+
+impl Staging {
+    /// The storage, if there is one.
+    pub fn wired(&self) -> Option<&Arc<dyn Storage>> {
+        match self {
+            Self::Wired(storage) => Some(storage),
+            Self::Absent => None,
+        }
+    }
 }
 
 /// Prints the process's metrics in Prometheus' text format.
@@ -178,44 +194,54 @@ impl Platform {
 
     /// The registered workspaces.
     pub fn workspaces(&self) -> &Arc<dyn Workspaces> {
-        &self.0.workspaces
+        &self.parts.workspaces
     }
 
     /// The feeds.
     pub fn activity(&self) -> &Arc<dyn ActivityLog> {
-        &self.0.activity
+        &self.parts.activity
     }
 
     /// Where uploads are staged.
     pub fn staging(&self) -> &Staging {
-        &self.0.staging
+        &self.parts.staging
     }
 
     /// The settings.
     pub fn settings(&self) -> &Settings {
-        &self.0.settings
+        &self.parts.settings
     }
 
     /// Is cancelled when the platform stops: whoever waits for a feed is then answered at once.
     pub fn shutdown(&self) -> &CancellationToken {
-        &self.0.shutdown
+        &self.shutdown
     }
 
     pub(crate) fn readiness(&self) -> &dyn Readiness {
-        &*self.0.readiness
+        &*self.parts.readiness
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
-        &*self.0.clock
+        &*self.parts.clock
     }
 
     pub(crate) fn metrics(&self) -> Option<&MetricsRenderer> {
-        self.0.metrics.as_ref()
+        self.parts.metrics.as_ref()
     }
 
     /// Whether `token` is the admin's; compared in constant time.
     pub(crate) fn is_admin(&self, token: &Token) -> bool {
-        self.0.admin.is_some_and(|admin| admin.is_of(token))
+        self.parts.admin.is_some_and(|admin| admin.is_of(token))
+    }
+
+    /// Calls push workspaces.
+    pub(crate) fn forwarder(&self) -> &Forwarder {
+        &self.forwarder
+    }
+
+    /// The same platform, stopped by `shutdown`.
+    pub(crate) fn stopped_by(self, shutdown: CancellationToken) -> Self {
+        Self { shutdown, ..self }
     }
 }
 
@@ -268,15 +294,22 @@ impl PlatformBuilder {
     /// [`BuildError`].
     pub fn build(mut self) -> Result<Platform, BuildError> {
         self.0.admin = self.0.settings.admin_token.as_ref().map(Token::digest);
-        Ok(Platform(Arc::new(self.0)))
+        let settings = &self.0.settings;
+        let forwarder = Forwarder::new(settings.callbacks, settings.idle_timeout)
+            .map_err(|error| BuildError::Client(error.into()))?;
+        Ok(Platform {
+            forwarder,
+            shutdown: self.0.shutdown.clone(),
+            parts: Arc::new(self.0),
+        })
     }
 }
 
 impl fmt::Debug for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Platform")
-            .field("staging", &self.0.staging)
-            .field("settings", &self.0.settings)
+            .field("staging", &self.parts.staging)
+            .field("settings", &self.parts.settings)
             .finish_non_exhaustive()
     }
 }

@@ -4,13 +4,16 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::guard::fn_guard;
+use actix_web::http::Method;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, Route};
+use actix_web::{FromRequest, Handler, HttpResponse, Responder};
 
 use crate::error::ApiError;
 use crate::events::{self, Site};
 use crate::platform::Platform;
+use crate::{activity, content, health, limits, messages, pending, registry, upload};
 
 /// Mounts every route on an actix-web `App` or scope.
 ///
@@ -21,34 +24,84 @@ pub fn configure(platform: &Platform) -> impl FnOnce(&mut ServiceConfig) + use<>
     let platform = platform.clone();
     move |app| {
         app.app_data(web::Data::new(platform));
+        add_routes(app);
     }
+}
+
+/// The whole list: methods, the operation's name in logs and metrics, path, handler.
+#[rustfmt::skip]
+fn add_routes(app: &mut ServiceConfig) {
+    use Methods::{Post, Read};
+    add(app, Post, "register", "/registry/register", registry::register);
+    add(app, Post, "upload", "/workspaces/{workspace_id}/chat/uploads", upload::upload);
+    add(app, Read, "activity", "/workspaces/{workspace_id}/activity", activity::list);
+    add(app, Post, "message", "/workspaces/{workspace_id}/a2a", messages::send);
+    add(app, Read, "pending", "/workspaces/{workspace_id}/pending-uploads", pending::list);
+    add(app, Read, "fetch", "/workspaces/{workspace_id}/pending-uploads/{file_id}/content", content::fetch);
+    add(app, Post, "ack", "/workspaces/{workspace_id}/pending-uploads/{file_id}/ack", pending::ack);
+    add(app, Read, "limits", "/uploads/limits", limits::limits);
+    add(app, Read, "healthz", "/healthz", health::healthz);
+    add(app, Read, "readyz", "/readyz", health::readyz);
+    add(app, Read, "metrics", "/metrics", health::metrics);
 }
 
 /// Answers 404 in the shape of every other error: for an app's default service.
 ///
 /// # Errors
-/// Always.
+/// Always [`ApiError::UnknownRoute`].
 pub async fn unknown_route() -> Result<HttpResponse, ApiError> {
     Err(ApiError::UnknownRoute)
 }
 
-/// Mounts `routes` at `path`; any method that is not among them is answered with what `allow` says.
-fn mount<const N: usize>(
-    app: &mut ServiceConfig,
-    path: &'static str,
-    operation: &'static str,
-    allow: &'static str,
-    routes: [Route; N],
-) {
-    let refuse =
-        move || async move { Err::<HttpResponse, ApiError>(ApiError::MethodNotAllowed { allow }) };
-    let mut resource = web::resource(path)
-        .name(operation)
-        .default_service(web::to(refuse));
-    for route in routes {
-        resource = resource.route(route);
+/// The methods that a path is served by.
+#[derive(Debug, Clone, Copy)]
+enum Methods {
+    /// GET, and HEAD: the same without a body (RFC 9110, section 9.3.2).
+    Read,
+    /// POST.
+    Post,
+}
+
+impl Methods {
+    fn allow(self, method: &Method) -> bool {
+        match self {
+            Self::Read => *method == Method::GET || *method == Method::HEAD,
+            Self::Post => *method == Method::POST,
+        }
     }
-    app.service(resource.wrap(from_fn(observe)));
+
+    /// The value of an `Allow` header (RFC 9110, section 10.2.1).
+    const fn as_allow(self) -> &'static str {
+        match self {
+            Self::Read => "GET, HEAD",
+            Self::Post => "POST",
+        }
+    }
+}
+
+fn add<F, Args>(
+    app: &mut ServiceConfig,
+    methods: Methods,
+    operation: &'static str,
+    path: &'static str,
+    handler: F,
+) where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let served = fn_guard(move |request| methods.allow(&request.head().method));
+    let refuse = move || async move {
+        let allow = methods.as_allow();
+        Err::<HttpResponse, _>(ApiError::MethodNotAllowed { allow })
+    };
+    app.service(
+        web::resource(path)
+            .name(operation)
+            .route(web::route().guard(served).to(handler))
+            .default_service(web::to(refuse))
+            .wrap(from_fn(observe)),
+    );
 }
 
 /// Logs and counts every answer that is an error, once.

@@ -1,6 +1,8 @@
 //! The JSON of answers. Domain records are not serialized as they are: what goes on the wire is
 //! written down here.
 
+use actix_web::HttpResponse;
+use actix_web::http::header::CACHE_CONTROL;
 use pending_uploads_core::{Activity, PendingUpload};
 use serde::Serialize;
 use serde_json::Value;
@@ -153,4 +155,11 @@ pub(crate) struct LimitsAnswer {
     pub(crate) per_file_bytes: u64,
     pub(crate) per_request_bytes: u64,
     pub(crate) max_attachments_per_message: u32,
+}
+
+/// A 200 with `body` as JSON, which no cache keeps: nearly every answer is for one caller only.
+pub(crate) fn answer<T: Serialize>(body: &T) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(body)
 }

@@ -1,0 +1,118 @@
+//! A file on its way out: counts its bytes, and notes when the last one has been handed on.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use pending_uploads_core::{ByteRange, ByteStream, PendingUpload, Storage};
+
+use crate::error::{ApiError, BrokenOff, Cause};
+use crate::events::{self, InFlight, Site};
+
+/// The bytes of a range of a file, as the body of an answer.
+///
+/// When the server has asked for more after the last byte of the *file*, that byte has been handed
+/// to the network, and the file counts as fetched. A range that ends earlier and a body that is
+/// dropped half-way do not.
+pub(crate) struct Handover {
+    pieces: ByteStream,
+    storage: Arc<dyn Storage>,
+    upload: PendingUpload,
+    range: ByteRange,
+    sent_bytes: u64,
+    state: State,
+    site: Site,
+    started: Instant,
+    _in_flight: InFlight,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    UnderWay,
+    Over,
+}
+
+impl Handover {
+    /// Opens the range for reading.
+    ///
+    /// # Errors
+    /// Those of [`Storage::read`].
+    pub(crate) async fn begin(
+        storage: Arc<dyn Storage>,
+        upload: PendingUpload,
+        range: ByteRange,
+        site: Site,
+    ) -> Result<Self, ApiError> {
+        let started = Instant::now();
+        let in_flight = InFlight::fetch();
+        let pieces = storage
+            .read(upload.workspace_id, upload.file_id, range)
+            .await?;
+        Ok(Self {
+            pieces,
+            storage,
+            upload,
+            range,
+            sent_bytes: 0,
+            state: State::UnderWay,
+            site,
+            started,
+            _in_flight: in_flight,
+        })
+    }
+
+    fn break_off(&mut self, error: &ApiError) -> BrokenOff {
+        self.state = State::Over;
+        events::refused(&self.site, error, self.started.elapsed());
+        BrokenOff
+    }
+
+    /// The store has given all that it has.
+    fn finish(&mut self) -> Result<(), BrokenOff> {
+        if self.sent_bytes != self.range.byte_count() {
+            let cause = Cause::new("the store gave another number of bytes than it was asked for");
+            return Err(self.break_off(&ApiError::Internal(cause)));
+        }
+        self.state = State::Over;
+        if self.range.end() == self.upload.size_bytes {
+            events::fetched(&self.upload, self.sent_bytes, self.started.elapsed());
+            tokio::spawn(mark_fetched(
+                Arc::clone(&self.storage),
+                self.upload.clone(),
+                self.site.clone(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Best effort: the file has been handed over, whether this is noted or not.
+async fn mark_fetched(storage: Arc<dyn Storage>, upload: PendingUpload, site: Site) {
+    let noted = storage
+        .mark_fetched(upload.workspace_id, upload.file_id)
+        .await;
+    if let Err(error) = noted {
+        events::failed_aside("mark_fetched", &site, &Cause::of(&error));
+    }
+}
+
+impl Stream for Handover {
+    type Item = Result<Bytes, BrokenOff>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.state == State::Over {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(match ready!(self.pieces.as_mut().poll_next(context)) {
+            Some(Ok(piece)) => {
+                self.sent_bytes += piece.len() as u64;
+                Some(Ok(piece))
+            }
+            Some(Err(error)) => Some(Err(self.break_off(&error.into()))),
+            None => self.finish().err().map(Err),
+        })
+    }
+}
