@@ -54,7 +54,7 @@ pub use digest::{InvalidSha256, Sha256, Sha256Hasher};
 pub use error::{BatchMisuse, Error, QuotaRefusal, Result, StoreName};
 pub use filename::{Filename, NotSanitized};
 pub use ids::{ActivityId, FileId, InvalidId, WorkspaceId};
-pub use limits::{InvalidLimits, Limits, Quota};
+pub use limits::{InvalidLimits, Limits, Quota, StorageConfig};
 pub use mimetype::Mimetype;
 #[cfg(feature = "mock")]
 pub use mock::{MockActivityLog, MockBatch, MockStorage, MockWorkspaces};

@@ -1,6 +1,7 @@
 //! What one upload, and one workspace, may take.
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
 
 /// What one upload request may hold. Every limit is finite, and none is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +100,25 @@ impl Default for Quota {
         Self {
             waiting_bytes: 10 * 1024 * 1024 * 1024,
             waiting_files: 10_000,
+        }
+    }
+}
+
+/// What a store of files is told when it is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageConfig {
+    /// How long a file is served after its publication.
+    pub ttl: Duration,
+    /// How much may wait for one workspace.
+    pub quota: Quota,
+}
+
+/// 24 hours, and the default quota.
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_hours(24),
+            quota: Quota::default(),
         }
     }
 }

@@ -34,5 +34,6 @@ pub use activity::PgActivityLog;
 pub use batch::PgBatch;
 pub use config::{ConfigError, DatabaseConfig};
 pub use database::{Database, Schema, SchemaPart};
-pub use storage::{PgStorage, StorageConfig};
+pub use pending_uploads_core::StorageConfig;
+pub use storage::PgStorage;
 pub use workspaces::PgWorkspaces;

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{StreamExt, try_unfold};
 use pending_uploads_core::{
-    Acked, Batch, ByteRange, ByteStream, Clock, Error, FileId, ListAfter, PendingUpload, Quota,
-    Result, Stats, Storage, SweepPolicy, Swept, Timestamp, WorkspaceId,
+    Acked, Batch, ByteRange, ByteStream, Clock, Error, FileId, ListAfter, PendingUpload, Result,
+    Stats, Storage, StorageConfig, SweepPolicy, Swept, Timestamp, WorkspaceId,
 };
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
@@ -67,25 +67,6 @@ const STATS: &str = "SELECT \
      min(created_at) FILTER (WHERE waiting) AS oldest_waiting, \
      (SELECT coalesce(sum(cardinality(file_ids)), 0)::int8 FROM staged_batches) AS staged_files \
      FROM (SELECT *, acked_at IS NULL AND expires_at > $1 AS waiting FROM pending_uploads) AS u";
-
-/// What a store of files is told when it is built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StorageConfig {
-    /// How long a file is served after its publication.
-    pub ttl: Duration,
-    /// How much may wait for one workspace.
-    pub quota: Quota,
-}
-
-/// 24 hours, and the default quota.
-impl Default for StorageConfig {
-    fn default() -> Self {
-        Self {
-            ttl: Duration::from_hours(24),
-            quota: Quota::default(),
-        }
-    }
-}
 
 /// [`Storage`] on PostgreSQL. Clones share everything.
 #[derive(Debug, Clone)]
