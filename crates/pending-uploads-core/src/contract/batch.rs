@@ -1,15 +1,10 @@
 //! Staging and publishing: invariants 1 (all or nothing) and 8 (integrity).
 
-use std::pin::pin;
-
-use futures_util::FutureExt;
-use futures_util::future::poll_immediate;
-
 use super::support::*;
 use super::{Fixture, Subject, Terms};
 use crate::{
-    Batch, BatchMisuse, Error, FileId, Mimetype, NewActivity, PendingUpload, Quota, Sha256,
-    StorageExt, WorkspaceId,
+    Batch, Error, FileId, Mimetype, NewActivity, PendingUpload, Quota, Sha256, StorageExt,
+    WorkspaceId,
 };
 
 /// Invariant 1: nothing of a batch is visible before its publish, and then all of it is.
@@ -277,44 +272,6 @@ async fn go_some_steps(batch: &mut dyn Batch, steps: usize) {
     }
 }
 
-/// Invariant 1: whatever a dropped `publish` had reached, all of the batch is there or nothing.
-pub async fn a_publish_that_is_dropped_leaves_all_or_nothing(fixture: &dyn Fixture) {
-    let subject = fixture.subject(Terms::default()).await;
-    for polls in 0..12 {
-        let workspace = subject.workspace().await;
-        let mut batch = subject.batch(workspace).await;
-        add_file(&mut *batch, "a", &noise(MIB + 9, 8)).await;
-        add_file(&mut *batch, "b", b"small").await;
-        {
-            let mut publish = pin!(batch.publish());
-            for _ in 0..polls {
-                let answer = poll_immediate(publish.as_mut()).await;
-                if let Some(published) = answer {
-                    published.unwrap();
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
-        }
-        assert_all_or_nothing(&subject, workspace, 2).await;
-    }
-}
-
-/// Looks until the feed stands still for as long as the look takes.
-async fn assert_all_or_nothing(subject: &Subject, workspace: WorkspaceId, files: usize) {
-    until("the feed stands still", async || {
-        let before = subject.feed(workspace).await;
-        let waiting = subject.waiting(workspace).await;
-        if subject.feed(workspace).await != before {
-            return false;
-        }
-        assert_eq!(waiting.len(), before.len());
-        assert!(waiting.is_empty() || waiting.len() == files);
-        true
-    })
-    .await;
-}
-
 /// Invariant 1: a batch for a workspace that does not exist is refused, and leaves nothing even
 /// when the workspace is registered later.
 pub async fn a_batch_for_an_unknown_workspace_is_refused(fixture: &dyn Fixture) {
@@ -363,26 +320,4 @@ pub async fn what_was_staged_in_one_call_is_read_in_one_call(fixture: &dyn Fixtu
     assert!(read.unwrap() == data);
     let read = storage.read_whole(workspace, upload.file_id, cap - 1).await;
     assert_error!(read, Error::TooLarge { .. });
-}
-
-/// `Batch`: when the future of a `write` was dropped, nobody knows what has been stored, so the
-/// batch is broken.
-pub async fn a_batch_whose_write_was_dropped_is_broken(fixture: &dyn Fixture) {
-    let subject = fixture.subject(Terms::default()).await;
-    let workspace = subject.workspace().await;
-    let mut batch = subject.batch(workspace).await;
-    batch.start_file(named("a"), text_plain()).await.unwrap();
-    if let Some(written) = batch.write(&noise(3 * MIB, 12)).now_or_never() {
-        // A store that is done at the first poll has nothing half-way that could be dropped.
-        return written.unwrap();
-    }
-    assert_error!(
-        batch.write(b"more").await,
-        Error::BatchMisused(BatchMisuse::Broken)
-    );
-    assert_error!(
-        batch.publish().await,
-        Error::BatchMisused(BatchMisuse::Broken)
-    );
-    assert_eq!(subject.waiting(workspace).await, []);
 }

@@ -49,11 +49,9 @@ macro_rules! contract_tests {
                 an_empty_piece_adds_nothing,
                 two_batches_of_one_workspace_do_not_mix,
                 a_batch_dropped_half_way_leaves_nothing_visible,
-                a_publish_that_is_dropped_leaves_all_or_nothing,
                 a_batch_for_an_unknown_workspace_is_refused,
                 a_refused_publish_leaves_nothing,
                 what_was_staged_in_one_call_is_read_in_one_call,
-                a_batch_whose_write_was_dropped_is_broken,
             }
             misuse {
                 bytes_without_an_open_file_are_refused,
@@ -65,6 +63,15 @@ macro_rules! contract_tests {
                 an_empty_file_is_refused_by_its_name,
                 an_empty_file_breaks_its_batch,
                 a_batch_stays_broken_after_an_error,
+            }
+            cancellation {
+                a_publish_that_is_dropped_leaves_all_or_nothing,
+                a_small_publish_that_is_dropped_leaves_all_or_nothing,
+                a_batch_whose_write_was_dropped_is_broken,
+                an_ack_that_is_dropped_leaves_the_file_acked_or_not,
+                an_append_that_is_dropped_leaves_no_gap,
+                calls_that_are_dropped_disturb_nobody,
+                streams_that_are_dropped_disturb_nobody,
             }
             quota {
                 as_many_bytes_wait_as_the_quota_says,

@@ -56,6 +56,7 @@ mod clauses;
 pub mod abandonment;
 pub mod ack;
 pub mod batch;
+pub mod cancellation;
 pub mod expiry;
 pub mod feed;
 pub mod isolation;
