@@ -64,6 +64,7 @@ impl FromRequest for FileCaller {
 }
 
 /// An id in the path: the name of its segment, and what it is called in an error.
+#[derive(Debug, Clone, Copy)]
 struct Segment {
     name: &'static str,
     what: &'static str,
@@ -108,7 +109,7 @@ pub(crate) async fn authorize_for(
 pub(crate) fn platform(request: &HttpRequest) -> Result<&Platform, ApiError> {
     request
         .app_data::<web::Data<Platform>>()
-        .map(|data| data.get_ref())
+        .map(web::Data::get_ref)
         .ok_or_else(|| ApiError::Internal(Cause::new("the app holds no platform")))
 }
 

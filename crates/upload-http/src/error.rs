@@ -14,10 +14,11 @@ use serde_json::{Map, Value};
 
 /// How soon a client that got a 503 may come again, in seconds.
 const RETRY_AFTER_SECS: u32 = 2;
-const CURSOR_GONE: &str = "the row that since_id names is not in this workspace's feed: list \
-    pending-uploads for the files that are waiting, and poll on from the newest row";
-const RECOVER: &str = "GET pending-uploads for the files that are still waiting, then GET activity \
-    without since_id and go on from the id of its first row";
+const CURSOR_GONE: &str = "the row that since_id names is not in this workspace's feed: take the \
+    newest row as the cursor, then list pending-uploads for the files that are waiting";
+/// In this order: a file that is published between the two steps is in the list.
+const RECOVER: &str = "GET activity without since_id and keep the id of its first row as the cursor, \
+    then GET pending-uploads for every file that is still waiting";
 
 /// Why a request was not served, as its client is told.
 ///
@@ -446,5 +447,89 @@ impl From<Error> for ApiError {
                 Self::Internal(cause)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pending_uploads_core::{BatchMisuse, StoreName};
+
+    use super::*;
+
+    #[test]
+    fn every_error_of_the_traits_has_its_status_and_code() {
+        let filename = Filename::sanitize("a.txt");
+        let source = || "secret".into();
+        let store = StoreName("postgres");
+        for (error, status, code) in [
+            (Error::NotFound, 404, "not_found"),
+            (Error::UnknownWorkspace, 404, "workspace_not_found"),
+            (Error::Unauthorized, 401, "unauthorized"),
+            (Error::CursorGone, 410, "cursor_gone"),
+            (
+                Error::RangeNotSatisfiable { size_bytes: 1 },
+                416,
+                "range_not_satisfiable",
+            ),
+            (Error::TooLarge { max_bytes: 1 }, 413, "request_too_large"),
+            (Error::EmptyFile { filename }, 400, "empty_file"),
+            (
+                Error::QuotaExceeded(QuotaRefusal::WaitingFiles { max: 1 }),
+                507,
+                "quota_exceeded",
+            ),
+            (Error::BatchAbandoned, 408, "upload_abandoned"),
+            (
+                Error::BatchMisused(BatchMisuse::Broken),
+                500,
+                "internal_error",
+            ),
+            (Error::Integrity { what: "secret" }, 500, "internal_error"),
+            (
+                Error::Unavailable {
+                    store,
+                    source: source(),
+                },
+                503,
+                "platform_unavailable",
+            ),
+            (
+                Error::Backend {
+                    store,
+                    source: source(),
+                },
+                500,
+                "internal_error",
+            ),
+        ] {
+            let error = ApiError::from(error);
+            assert_eq!((error.status_code().as_u16(), error.code()), (status, code));
+            assert!(!error.to_string().contains("secret"));
+            let ours = error.status_code().is_server_error() && code != "quota_exceeded";
+            assert_eq!(error.cause().is_some(), ours, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_quota_that_refuses_says_which_half_and_how_much() {
+        for (refusal, limit) in [
+            (QuotaRefusal::WaitingBytes { max: 7 }, "waiting_bytes"),
+            (QuotaRefusal::WaitingFiles { max: 7 }, "waiting_files"),
+        ] {
+            let row = ApiError::QuotaExceeded(refusal).row();
+            assert_eq!(row.fields, [("limit", limit.into()), ("max", 7.into())]);
+        }
+    }
+
+    #[test]
+    fn a_cause_tells_of_all_its_causes() {
+        let error = Error::Unavailable {
+            store: StoreName("postgres"),
+            source: "connection refused".into(),
+        };
+        assert_eq!(
+            Cause::of(&error).to_string(),
+            "postgres is unavailable: connection refused"
+        );
     }
 }

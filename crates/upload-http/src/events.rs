@@ -173,3 +173,111 @@ impl Drop for InFlight {
         metrics::gauge!(self.0).decrement(1.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use metrics::{
+        Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    };
+    use pending_uploads_core::QuotaRefusal;
+
+    use super::*;
+
+    /// Keeps the value of each metric by its name and labels.
+    #[derive(Default)]
+    struct Kept(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+    impl Kept {
+        fn cell(&self, key: &Key) -> Arc<AtomicU64> {
+            let labels = key
+                .labels()
+                .map(|label| format!(" {}={}", label.key(), label.value()));
+            let name = format!("{}{}", key.name(), labels.collect::<String>());
+            Arc::clone(self.0.lock().unwrap().entry(name).or_default())
+        }
+
+        fn counters(&self) -> Vec<(String, u64)> {
+            let cells = self.0.lock().unwrap();
+            let values = cells.iter();
+            values
+                .map(|(name, cell)| (name.clone(), cell.load(Ordering::Relaxed)))
+                .collect()
+        }
+
+        fn gauge(&self, name: &str) -> String {
+            let bits = self.0.lock().unwrap()[name].load(Ordering::Relaxed);
+            f64::from_bits(bits).to_string()
+        }
+    }
+
+    impl Recorder for Kept {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::from_arc(self.cell(key))
+        }
+
+        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::from_arc(self.cell(key))
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn a_transfer_is_in_flight_until_it_is_dropped() {
+        let kept = Kept::default();
+        metrics::with_local_recorder(&kept, || {
+            let (one, two) = (InFlight::fetch(), InFlight::fetch());
+            let upload = InFlight::upload();
+            assert_eq!(kept.gauge("pending_uploads_fetches_in_flight"), "2");
+            assert_eq!(kept.gauge("pending_uploads_uploads_in_flight"), "1");
+            drop((one, two, upload));
+        });
+        assert_eq!(kept.gauge("pending_uploads_fetches_in_flight"), "0");
+        assert_eq!(kept.gauge("pending_uploads_uploads_in_flight"), "0");
+    }
+
+    #[test]
+    fn our_failures_and_the_clients_faults_are_counted_apart() {
+        let kept = Kept::default();
+        let site = Site {
+            operation: "ack".to_owned(),
+            workspace: None,
+            file: None,
+        };
+        let quota = QuotaRefusal::WaitingFiles { max: 1 };
+        metrics::with_local_recorder(&kept, || {
+            for error in [
+                ApiError::Internal(Cause::new("x")),
+                ApiError::Unavailable(Cause::new("x")),
+                ApiError::DigestMismatch,
+                ApiError::QuotaExceeded(quota),
+            ] {
+                refused(&site, &error, Duration::ZERO);
+            }
+        });
+        assert_eq!(
+            kept.counters(),
+            [
+                ("pending_uploads_failed_total operation=ack".to_owned(), 2),
+                (
+                    "pending_uploads_rejected_total code=digest_mismatch".to_owned(),
+                    1
+                ),
+                (
+                    "pending_uploads_rejected_total code=quota_exceeded".to_owned(),
+                    1
+                ),
+            ]
+        );
+    }
+}

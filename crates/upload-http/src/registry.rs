@@ -2,7 +2,8 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use pending_uploads_core::{
-    CallbackUrl, DeliveryMode, Registered, Registrar, Registration, WorkspaceId,
+    CallbackUrl, DeliveryMode, InboundSecret, Registered, Registrar, Registration, Token,
+    WorkspaceId,
 };
 use serde_json::{Map, Value};
 
@@ -58,8 +59,8 @@ fn render(registered: &Registered) -> HttpResponse {
     wire::answer(&RegisteredAnswer {
         status: "registered",
         delivery_mode: registered.delivery_mode.as_str(),
-        auth_token: registered.auth_token.as_ref().map(|token| token.expose()),
-        platform_inbound_secret: secret.map(|secret| secret.expose()),
+        auth_token: registered.auth_token.as_ref().map(Token::expose),
+        platform_inbound_secret: secret.map(InboundSecret::expose),
     })
 }
 

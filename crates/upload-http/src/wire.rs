@@ -3,7 +3,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;
-use pending_uploads_core::{Activity, PendingUpload};
+use pending_uploads_core::{Activity, FeedText, PendingUpload};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -109,13 +109,13 @@ impl<'a> From<&'a Activity> for FeedRow<'a> {
             activity_type: content.activity_type.as_str(),
             source_id: content.source_id.map(|id| id.to_string()),
             target_id: content.target_id.map(|id| id.to_string()),
-            method: content.method.as_ref().map(|text| text.as_str()),
-            summary: content.summary.as_ref().map(|text| text.as_str()),
+            method: content.method.as_ref().map(FeedText::as_str),
+            summary: content.summary.as_ref().map(FeedText::as_str),
             request_body: content.request_body.as_ref(),
             response_body: content.response_body.as_ref(),
             duration_ms: content.duration_ms,
             status: content.status.as_str(),
-            error_detail: content.error_detail.as_ref().map(|text| text.as_str()),
+            error_detail: content.error_detail.as_ref().map(FeedText::as_str),
             created_at: row.created_at.to_string(),
             seq: row.seq.0,
         }

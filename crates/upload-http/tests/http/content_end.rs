@@ -1,0 +1,117 @@
+//! How a fetch ends: noted when the last byte of the file was handed on, and only then.
+
+use std::time::Duration;
+
+use pending_uploads_core::{Error, Result};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::timeout;
+
+use crate::harness::{
+    Agent, Answer, Ask, End, Fixture, broken, file_path, pieces, settle, unavailable, upload,
+};
+
+/// What a store reads, piece by piece.
+type Pieces = Vec<Result<&'static [u8]>>;
+
+/// A store that reads `read`, and tells of each `mark_fetched`.
+fn reading(read: Pieces, noted: fn() -> Result<()>) -> (Fixture, UnboundedReceiver<()>) {
+    let (sender, receiver) = unbounded_channel();
+    let fixture = Fixture::new().storing(|storage| {
+        storage.expect_get().returning(|_, _| Ok(upload()));
+        storage
+            .expect_read()
+            .return_once(|_, _, _| Ok(pieces(read)));
+        storage.expect_mark_fetched().returning(move |_, file| {
+            assert_eq!(file, upload().file_id);
+            sender.send(()).unwrap();
+            noted()
+        });
+    });
+    (fixture, receiver)
+}
+
+async fn is_noted(marks: &mut UnboundedReceiver<()>) -> bool {
+    timeout(Duration::from_secs(10), marks.recv()).await == Ok(Some(()))
+}
+
+async fn is_never_noted(marks: &mut UnboundedReceiver<()>) -> bool {
+    settle().await;
+    marks.try_recv().is_err()
+}
+
+fn whole_file() -> Pieces {
+    vec![Ok(b"01234"), Ok(b"56789")]
+}
+
+fn ask() -> Ask {
+    Ask::get(&file_path("content")).by(&Agent)
+}
+
+async fn fetched(fixture: Fixture, range: &str) -> Answer {
+    fixture.app().send(ask().header("range", range)).await
+}
+
+#[actix_web::test]
+async fn a_file_that_was_handed_over_is_noted_once() {
+    let (fixture, mut marks) = reading(whole_file(), || Ok(()));
+    assert_eq!(fixture.app().send(ask()).await.end, End::Whole);
+    assert!(is_noted(&mut marks).await);
+    assert!(is_never_noted(&mut marks).await);
+}
+
+#[actix_web::test]
+async fn the_part_that_holds_the_last_byte_is_noted() {
+    let (fixture, mut marks) = reading(vec![Ok(b"789")], || Ok(()));
+    assert_eq!(fetched(fixture, "bytes=7-").await.status, 206);
+    assert!(is_noted(&mut marks).await);
+}
+
+#[actix_web::test]
+async fn a_part_that_ends_before_the_last_byte_is_not_noted() {
+    let (fixture, mut marks) = reading(vec![Ok(b"012345678")], || Ok(()));
+    assert_eq!(fetched(fixture, "bytes=0-8").await.status, 206);
+    assert!(is_never_noted(&mut marks).await);
+}
+
+#[actix_web::test]
+async fn a_fetch_that_was_cut_off_is_not_noted() {
+    for read in [0, 1, 2] {
+        let (fixture, mut marks) = reading(whole_file(), || Ok(()));
+        let answer = fixture.app().send_and_read(ask(), read).await;
+        assert_eq!((answer.status, answer.end), (200, End::Dropped));
+        assert!(is_never_noted(&mut marks).await, "after {read} pieces");
+    }
+}
+
+#[actix_web::test]
+async fn a_note_that_fails_does_not_break_the_fetch() {
+    for failure in [|| Err(unavailable()), || Err(broken())] {
+        let (fixture, mut marks) = reading(whole_file(), failure);
+        let answer = fixture.app().send(ask()).await;
+        assert_eq!((answer.status, answer.end), (200, End::Whole));
+        assert_eq!(answer.body, b"0123456789");
+        assert!(is_noted(&mut marks).await);
+    }
+}
+
+#[actix_web::test]
+async fn a_store_that_fails_half_way_breaks_the_answer_off() {
+    type Failure = fn() -> Error;
+    for failure in [unavailable as Failure, || Error::NotFound] {
+        let (fixture, mut marks) = reading(vec![Ok(b"01234"), Err(failure())], || Ok(()));
+        let answer = fixture.app().send(ask()).await;
+        assert_eq!((answer.status, answer.end), (200, End::BrokenOff));
+        assert_eq!(answer.body, b"01234");
+        assert!(is_never_noted(&mut marks).await);
+    }
+}
+
+#[actix_web::test]
+async fn a_store_that_gives_fewer_or_more_bytes_breaks_the_answer_off() {
+    for read in [vec![Ok(&b"01234"[..])], vec![], vec![Ok(b"0123456789X")]] {
+        let (fixture, mut marks) = reading(read, || Ok(()));
+        let answer = fixture.app().send(ask()).await;
+        assert_eq!((answer.status, answer.end), (200, End::BrokenOff));
+        assert!(is_never_noted(&mut marks).await);
+    }
+}
