@@ -7,7 +7,7 @@ use std::str::FromStr;
 use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, web};
-use pending_uploads_core::{FileId, Token, Workspace, WorkspaceId};
+use pending_uploads_core::{FileId, PendingUpload, Storage, Token, Workspace, WorkspaceId};
 
 use crate::error::{ApiError, Cause};
 use crate::platform::Platform;
@@ -29,6 +29,22 @@ pub(crate) struct FileCaller {
     pub(crate) workspace: WorkspaceId,
     /// The file in the path.
     pub(crate) file: FileId,
+}
+
+impl FileCaller {
+    /// Looks the caller's file up. The row itself is asked again whose it is: a store that answered
+    /// another workspace's file would not be believed.
+    ///
+    /// # Errors
+    /// [`ApiError::FileNotFound`], and those of [`Storage::get`].
+    pub(crate) async fn find(&self, storage: &dyn Storage) -> Result<PendingUpload, ApiError> {
+        let upload = storage.get(self.workspace, self.file).await?;
+        if upload.workspace_id == self.workspace && upload.file_id == self.file {
+            Ok(upload)
+        } else {
+            Err(ApiError::FileNotFound)
+        }
+    }
 }
 
 /// The future of an extractor; it borrows nothing.

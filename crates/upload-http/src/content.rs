@@ -35,7 +35,7 @@ pub(crate) async fn fetch(
     platform: web::Data<Platform>,
 ) -> Result<HttpResponse, ApiError> {
     let storage = platform.staging().wired().ok_or(ApiError::FileNotFound)?;
-    let upload = storage.get(caller.workspace, caller.file).await?;
+    let upload = caller.find(&**storage).await?;
     if !upload.is_waiting_at(platform.clock().now()) {
         return Err(ApiError::FileNotFound);
     }

@@ -136,7 +136,7 @@ pub(crate) async fn ack(
     let started = Instant::now();
     let claimed = claimed_digest(&body.read().await?)?;
     let storage = platform.staging().wired().ok_or(ApiError::FileNotFound)?;
-    let upload = storage.get(caller.workspace, caller.file).await?;
+    let upload = caller.find(&**storage).await?;
     if claimed.is_some_and(|digest| digest != upload.sha256) {
         return Err(ApiError::DigestMismatch);
     }

@@ -1,10 +1,10 @@
 //! Acks.
 
-use pending_uploads_core::{Acked, Error, Result, Sha256};
+use pending_uploads_core::{Acked, Error, PendingUpload, Result, Sha256};
 use serde_json::json;
 
 use crate::harness::{
-    Agent, Answer, CONTENT, Fixture, broken, file_path, now, unavailable, upload, workspace,
+    Agent, Answer, CONTENT, Fixture, OTHER, broken, file_path, now, unavailable, upload, workspace,
 };
 
 /// A store that finds the file and answers an ack with `acked`.
@@ -116,6 +116,17 @@ async fn a_file_that_is_not_there_cannot_be_acked() {
     });
     let absent = ack(absent, "").await;
     assert_eq!(absent.refusal(), (404, "not_found".to_owned()));
+
+    let anothers = Fixture::new().storing(|storage| {
+        storage.expect_get().returning(|_, _| {
+            Ok(PendingUpload {
+                workspace_id: OTHER.parse().unwrap(),
+                ..upload()
+            })
+        });
+        storage.expect_ack().never();
+    });
+    assert_eq!(ack(anothers, "").await, absent);
 
     let mut nowhere = Fixture::new();
     nowhere.storage = None;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use pending_uploads_core::{ByteRange, Error, Mimetype, PendingUpload, Sha256};
 
 use crate::harness::{
-    Agent, Answer, Ask, CONTENT, End, Fixture, broken, file_path, now, pieces, unavailable, upload,
-    workspace,
+    Agent, Answer, Ask, CONTENT, End, Fixture, OTHER, broken, file_path, now, pieces, unavailable,
+    upload, workspace,
 };
 
 /// A store that holds [`CONTENT`] as `upload`.
@@ -210,6 +210,10 @@ async fn absent_another_workspaces_acked_and_expired_are_the_same_404_and_load_n
         acked_at: Some(now()),
         ..upload()
     };
+    let anothers = PendingUpload {
+        workspace_id: OTHER.parse().unwrap(),
+        ..upload()
+    };
     let expired = not_read(upload());
     expired.clock.advance(Duration::from_hours(23));
     let acked_meanwhile = Fixture::new().storing(|storage| {
@@ -223,6 +227,7 @@ async fn absent_another_workspaces_acked_and_expired_are_the_same_404_and_load_n
 
     let absent = fetch(absent, &[]).await;
     assert_eq!(fetch(not_read(acked), &[]).await, absent);
+    assert_eq!(fetch(not_read(anothers), &[]).await, absent);
     assert_eq!(fetch(expired, &[("range", "bytes=99-")]).await, absent);
     assert_eq!(fetch(acked_meanwhile, &[]).await, absent);
     assert_eq!(fetch(nowhere, &[]).await, absent);
