@@ -1,0 +1,177 @@
+//! How a server starts and how it stops.
+
+use std::net::TcpListener;
+
+use pg_cluster::{Cluster, ClusterOptions};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::client::text;
+use crate::support::database::{db_count, migrate, migrated};
+use crate::support::{Form, RawConnection, ServerBuilder, bytes, eventually};
+
+#[test]
+fn the_first_line_says_where_it_listens_and_where_it_stores_but_no_secret() {
+    let database = migrated();
+    let url = database.url().replace("postgres@", "postgres:hunter2@");
+    let server = ServerBuilder::on(&url).start();
+    let line = server.first_line();
+    let address = server.address();
+    assert!(
+        line.starts_with(&format!("listening on http://{address}, ")),
+        "{line}"
+    );
+    assert!(
+        line.contains("PostgreSQL") && line.ends_with(database.name()),
+        "{line}"
+    );
+    assert!(!line.contains("hunter2"), "{line}");
+    assert!(!server.log().contains("hunter2"), "{}", server.log());
+    assert!(
+        server.log().contains("ADMIN_TOKEN is not set"),
+        "{}",
+        server.log()
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_to_stop_finishes_what_is_under_way() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let database = migrated();
+        let url = database.url();
+        let server = ServerBuilder::on(&url).start();
+        let (workspace, client) = server.workspace().await;
+        client.must_upload(&workspace, "a.txt", b"a").await;
+        let cursor = text(&client.feed(&workspace, "").await[0], "id");
+        let body = Form::of_file("b.bin", bytes(60, 3_000_000)).body();
+        let mut upload = RawConnection::begin_upload(&server, &workspace, body.len()).await;
+        upload.send(&body[..2_000_000]).await;
+        eventually("the upload is under way", async || {
+            (db_count(&url, "staged_batches").await > 0).then_some(())
+        })
+        .await;
+        let poll = workspace.path(&format!("activity?since_id={cursor}&wait=60"));
+        let polling = tokio::spawn({
+            let client = client.clone();
+            async move { client.get(&poll).await }
+        });
+        assert_eq!(client.waiting(&workspace).await.len(), 1);
+
+        server.signal(signal);
+        eventually("it stops", async || {
+            server.log().contains("stopping").then_some(())
+        })
+        .await;
+        let polled = polling.await.unwrap();
+        assert_eq!((polled.status, polled.array()), (200, Vec::<Value>::new()));
+        upload.send(&body[2_000_000..]).await;
+        let answer = String::from_utf8(upload.read_to_end().await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let (code, log) = server.wait();
+        assert_eq!(code, Some(0), "{log}");
+        assert_eq!(db_count(&url, "pending_uploads").await, 2);
+        assert_eq!(db_count(&url, "staged_batches").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_finish_in_time_is_cut_off() {
+    let database = migrated();
+    let url = database.url();
+    let server = ServerBuilder::on(&url)
+        .set("SHUTDOWN_TIMEOUT_SECS", 1)
+        .start();
+    let (workspace, _) = server.workspace().await;
+    let upload = RawConnection::begin_upload(&server, &workspace, 1000).await;
+    eventually("the server has the request", async || {
+        (server.anonymous().get("/healthz").await.status == 200).then_some(())
+    })
+    .await;
+    server.signal(Signal::TERM);
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(0), "{log}");
+    drop(upload);
+    assert_eq!(db_count(&url, "pending_uploads").await, 0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_twice_stops_at_once() {
+    let database = migrated();
+    let url = database.url();
+    let server = ServerBuilder::on(&url)
+        .set("SHUTDOWN_TIMEOUT_SECS", 600)
+        .start();
+    let (workspace, _) = server.workspace().await;
+    let body = Form::of_file("b.bin", bytes(61, 3_000_000)).body();
+    let mut upload = RawConnection::begin_upload(&server, &workspace, body.len()).await;
+    upload.send(&body[..2_000_000]).await;
+    eventually("the upload is under way", async || {
+        (db_count(&url, "staged_batches").await > 0).then_some(())
+    })
+    .await;
+    server.signal(Signal::TERM);
+    eventually("it stops", async || {
+        server.log().contains("stopping").then_some(())
+    })
+    .await;
+    server.signal(Signal::INT);
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(1), "{log}");
+}
+
+#[test]
+fn a_server_whose_address_is_taken_says_so() {
+    let database = migrated();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (status, process) = ServerBuilder::on(&database.url())
+        .set("BIND", address)
+        .run();
+    assert_eq!(status.code(), Some(1));
+    let expected = format!("platform-server: cannot listen on {address}");
+    assert!(process.log().contains(&expected), "{}", process.log());
+}
+
+#[tokio::test]
+async fn a_server_waits_for_its_database() {
+    let mut cluster = Cluster::start(ClusterOptions::default()).unwrap();
+    let url = cluster.url(&cluster.create_database().unwrap());
+    migrate(&url, &[]);
+    cluster.stop().unwrap();
+    let builder = ServerBuilder::on(&url).set("DATABASE_WAIT_SECS", 1);
+    let (status, process) = builder.run();
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        process.log().contains("cannot use the database"),
+        "{}",
+        process.log()
+    );
+
+    let process = ServerBuilder::on(&url)
+        .set("DATABASE_WAIT_SECS", 600)
+        .spawn();
+    eventually("it waits", async || {
+        process
+            .log()
+            .contains("waiting for the database")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(process.stdout(), "");
+    cluster.restart().unwrap();
+    eventually("it listens", async || {
+        process.stdout().starts_with("listening").then_some(())
+    })
+    .await;
+}
+
+#[test]
+fn a_server_that_waits_for_its_database_can_be_stopped() {
+    let url = "postgres://postgres@127.0.0.1:1/none";
+    let mut process = ServerBuilder::on(url)
+        .set("DATABASE_WAIT_SECS", 600)
+        .spawn();
+    process.wait_for_log("waiting for the database");
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait().code(), Some(0), "{}", process.log());
+}

@@ -1,0 +1,48 @@
+//! Databases for servers under test, and questions that only the database can answer.
+
+use std::process::Command;
+use std::sync::LazyLock;
+
+use pg_cluster::TestDatabase;
+use tokio_postgres::NoTls;
+use tokio_postgres::types::FromSqlOwned;
+
+/// A database in which every migration was applied, for all others to be copied from.
+static TEMPLATE: LazyLock<TestDatabase> = LazyLock::new(|| {
+    let database = TestDatabase::create();
+    migrate(&database.url(), &[]);
+    database
+});
+
+/// A fresh database with all tables.
+pub(crate) fn migrated() -> TestDatabase {
+    TEMPLATE.copy()
+}
+
+/// Runs `platform-server migrate`, which must succeed, and answers what it printed.
+pub(crate) fn migrate(url: &str, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_platform-server"))
+        .env_clear()
+        .env("DATABASE_URL", url)
+        .arg("migrate")
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Asks the database at `url` for one value.
+pub(crate) async fn db_value<T: FromSqlOwned>(url: &str, query: &str) -> T {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let value = client.query_one(query, &[]).await.unwrap().get(0);
+    drop(client);
+    driver.await.unwrap().unwrap();
+    value
+}
+
+/// How many rows a table holds.
+pub(crate) async fn db_count(url: &str, table: &str) -> i64 {
+    db_value(url, &format!("SELECT count(*) FROM {table}")).await
+}
