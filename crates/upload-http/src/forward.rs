@@ -156,10 +156,10 @@ impl Forwarder {
         let answer = tokio::select! {
             biased;
             pumped = pump => {
-                pumped.map_err(|error| unreachable(&error))?.into_result()?;
+                pumped.map_err(|error| not_reached(&error))?.into_result()?;
                 answer_of(answer.as_mut()).await?
             }
-            early = answer.as_mut() => early.map_err(|error| unreachable(&error))?,
+            early = answer.as_mut() => early.map_err(|error| not_reached(&error))?,
         };
         self.give_back(answer)
     }
@@ -174,13 +174,13 @@ impl Forwarder {
 
     fn post(&self, callback: Callback<'_>, url: Url) -> Result<RequestBuilder, ApiError> {
         check_callback(self.policy, callback.url)
-            .map_err(|_| unreachable_because("its address is not called"))?;
+            .map_err(|_| not_reached_because("its address is not called"))?;
         Ok(self.client.post(url).bearer_auth(callback.secret.expose()))
     }
 
     fn give_back(&self, answer: Response) -> Result<HttpResponse, ApiError> {
         let status =
-            StatusCode::from_u16(answer.status().as_u16()).map_err(|error| unreachable(&error))?;
+            StatusCode::from_u16(answer.status().as_u16()).map_err(|error| not_reached(&error))?;
         let mut response = HttpResponse::build(status);
         for name in ANSWER_HEADERS {
             let value = answer.headers().get(name.as_str());
@@ -221,15 +221,15 @@ async fn answer_of(
 ) -> Result<Response, ApiError> {
     timeout(ANSWER_TIMEOUT, answer)
         .await
-        .map_err(|_| unreachable_because("it did not answer in time"))?
-        .map_err(|error| unreachable(&error))
+        .map_err(|_| not_reached_because("it did not answer in time"))?
+        .map_err(|error| not_reached(&error))
 }
 
-fn unreachable(error: &dyn std::error::Error) -> ApiError {
+fn not_reached(error: &dyn std::error::Error) -> ApiError {
     ApiError::WorkspaceUnreachable(Cause::of(error))
 }
 
-fn unreachable_because(sentence: &str) -> ApiError {
+fn not_reached_because(sentence: &str) -> ApiError {
     ApiError::WorkspaceUnreachable(Cause::new(sentence))
 }
 
@@ -249,7 +249,7 @@ impl Pumped {
     fn into_result(self) -> Result<(), ApiError> {
         match self {
             Self::Whole | Self::Unwanted => Ok(()),
-            Self::Stalled => Err(unreachable_because("it stopped reading")),
+            Self::Stalled => Err(not_reached_because("it stopped reading")),
             Self::Failed(error) => Err(error.into()),
         }
     }

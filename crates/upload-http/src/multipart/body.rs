@@ -173,7 +173,7 @@ mod tests {
 
     const LIMITS: BodyLimits = BodyLimits {
         max_bytes: 8,
-        idle_timeout: Duration::from_secs(60),
+        idle_timeout: Duration::from_mins(1),
     };
 
     fn pieces(sizes: &[usize]) -> Vec<Result<Bytes, PayloadError>> {

@@ -84,7 +84,7 @@ mod tests {
                 r#"form-data; filename="résumé 中文.pdf"; name="files""#,
                 "résumé 中文.pdf",
             ),
-            (r#"form-data; name=files; filename=plain.txt"#, "plain.txt"),
+            ("form-data; name=files; filename=plain.txt", "plain.txt"),
             (r#"form-data; name="files""#, ""),
             (r#"form-data; name="files"; filename="""#, ""),
             (

@@ -10,7 +10,7 @@ use super::*;
 
 const LIMITS: BodyLimits = BodyLimits {
     max_bytes: 1024 * 1024,
-    idle_timeout: Duration::from_secs(60),
+    idle_timeout: Duration::from_mins(1),
 };
 
 /// A file that was read from a form: its name, its media type, its bytes.

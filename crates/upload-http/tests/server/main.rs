@@ -7,5 +7,6 @@
     reason = "the helpers of a test crate fail its tests, and nobody else sees them"
 )]
 
+mod push;
 mod support;
 mod wire;

@@ -19,7 +19,7 @@ use serde_json::Value;
 use upload_http::{Platform, PlatformBuilder, ServeOptions, Settings, serve};
 
 /// Far beyond what any step of a test takes; a test that gets there has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs a future to its end on this thread.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -132,6 +132,11 @@ pub fn part(more: &str, data: &[u8]) -> Vec<u8> {
         "--xyz\r\nContent-Disposition: form-data; name=\"files\"; filename=\"a.txt\"\r\n{more}\r\n"
     );
     [head.as_bytes(), data, b"\r\n"].concat()
+}
+
+/// So many bytes of a file.
+pub fn filler(count: usize) -> Vec<u8> {
+    vec![b'x'; count]
 }
 
 /// A form of files.

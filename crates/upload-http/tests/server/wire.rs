@@ -14,7 +14,9 @@ use pending_uploads_core::{
 };
 use upload_http::Settings;
 
-use crate::support::{Client, Member, TestServer, block_on, eventually, form, limits, part};
+use crate::support::{
+    Client, Member, TestServer, block_on, eventually, filler, form, limits, part,
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -128,9 +130,9 @@ fn an_early_refusal_can_be_read_by_a_client_that_is_still_sending() {
     client.send(member.upload_head(&format!("Content-Length: {}\r\n", 32 * MIB)));
     let mut writer = client.writer();
     let sender = thread::spawn(move || {
-        let mut sent = writer.write_all(&part("", &[b'x'; 65 * 1024]));
+        let mut sent = writer.write_all(&part("", &filler(65 * 1024)));
         for _ in 0..31 {
-            sent = sent.and_then(|()| writer.write_all(&vec![b'x'; MIB]));
+            sent = sent.and_then(|()| writer.write_all(&filler(MIB)));
         }
         sent
     });
@@ -153,7 +155,7 @@ fn a_refused_chunked_upload_closes_the_connection() {
     let server = start(&member);
     let mut client = server.connect();
     client.send(member.upload_head("Transfer-Encoding: chunked\r\n"));
-    let start = part("", &[b'x'; 65 * 1024]);
+    let start = part("", &filler(65 * 1024));
     client.send(format!("{:x}\r\n", start.len()));
     client.send(start);
     client.send("\r\n");
@@ -184,7 +186,7 @@ fn an_answer_to_a_whole_request_keeps_the_connection() {
 fn an_upload_that_falls_silent_is_ended_and_nothing_is_left() {
     let member = Member::polling();
     let server = start_impatient(&member);
-    let body = form(&[&[b'x'; 2 * MIB]]);
+    let body = form(&[&filler(2 * MIB)]);
     let mut client = server.connect();
     client.send(&member.upload(&body)[..body.len() - 100]);
     let answer = client.read_message();
@@ -197,7 +199,7 @@ fn an_upload_that_falls_silent_is_ended_and_nothing_is_left() {
 fn an_upload_whose_client_goes_away_leaves_nothing() {
     let member = Member::polling();
     let server = start_with_defaults(&member);
-    let body = form(&[&[b'x'; 3 * MIB]]);
+    let body = form(&[&filler(3 * MIB)]);
     let mut client = server.connect();
     client.send(&member.upload(&body)[..body.len() - 100]);
     eventually("the first bytes are staged", || {
@@ -309,7 +311,7 @@ fn a_server_that_is_told_to_stop_finishes_what_is_under_way() {
     let member = Member::polling();
     let server = start_with_defaults(&member);
 
-    let body = form(&[&[b'x'; 3 * MIB]]);
+    let body = form(&[&filler(3 * MIB)]);
     let request = member.upload(&body);
     let (first, rest) = request.split_at(request.len() - 100);
     let mut uploading = server.connect();
