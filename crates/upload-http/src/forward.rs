@@ -6,10 +6,10 @@
 //! a redirect is not followed, and comes back without its `Location`. A browser is told to run
 //! nothing of it.
 //!
-//! Waiting is bounded: 10 seconds for the connection, the idle timeout for each step of a body in
-//! either direction, and 5 minutes from the end of the request for the first byte of the answer,
-//! because an agent may think. Connections are not kept: a name is resolved, and its addresses are
-//! checked, for each call.
+//! Waiting is bounded: 10 seconds for the connection, the idle timeout for each step of an upload and
+//! of an answer's body, and 5 minutes from the end of an upload to the head of its answer, because an
+//! agent may think; a message, which is short, has those 5 minutes for all of it. Connections are not
+//! kept: a name is resolved, and its addresses are checked, for each call.
 
 use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
