@@ -1,6 +1,7 @@
 //! The one table of errors: status, code, sentence and fields of each.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -10,7 +11,8 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpResponse, ResponseError};
 use pending_uploads_core::QuotaRefusal;
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::ApiError;
 
@@ -22,12 +24,16 @@ const CURSOR_GONE: &str = "the row that since_id names is not in this workspace'
 const RECOVER: &str = "GET activity without since_id and keep the id of its first row as the cursor, \
     then GET pending-uploads for every file that is still waiting";
 
-/// A row of the table.
+/// A row of the table; serialized, the body of an answer.
+#[derive(Serialize)]
 struct Row {
+    #[serde(skip)]
     status: StatusCode,
-    code: &'static str,
+    #[serde(rename = "error")]
     sentence: Cow<'static, str>,
-    fields: Vec<(&'static str, Value)>,
+    code: &'static str,
+    #[serde(flatten)]
+    fields: BTreeMap<&'static str, Value>,
 }
 
 impl Row {
@@ -36,12 +42,12 @@ impl Row {
             status,
             code,
             sentence: sentence.into(),
-            fields: Vec::new(),
+            fields: BTreeMap::new(),
         }
     }
 
     fn with(mut self, field: &'static str, value: impl Into<Value>) -> Self {
-        self.fields.push((field, value.into()));
+        self.fields.insert(field, value.into());
         self
     }
 }
@@ -181,7 +187,7 @@ impl ApiError {
             Self::RangeNotSatisfiable { size_bytes } => Row::new(
                 S::RANGE_NOT_SATISFIABLE,
                 "range_not_satisfiable",
-                format!("no byte of the file's {size_bytes} is in the range"),
+                format!("none of the file's {size_bytes} bytes is in the range"),
             ),
             Self::NoCallbackUrl => Row::new(
                 S::UNPROCESSABLE_ENTITY,
@@ -256,18 +262,12 @@ impl ResponseError for ApiError {
 
     fn error_response(&self) -> HttpResponse {
         let row = self.row();
-        let mut body = Map::new();
-        body.insert("error".to_owned(), row.sentence.into());
-        body.insert("code".to_owned(), row.code.into());
-        for (field, value) in row.fields {
-            body.insert(field.to_owned(), value);
-        }
         let mut response = HttpResponse::build(row.status);
         response.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
         if let Some((name, value)) = self.headers() {
             response.insert_header((name, value.into_owned()));
         }
-        response.json(body)
+        response.json(row)
     }
 }
 
@@ -282,7 +282,8 @@ mod tests {
             (QuotaRefusal::WaitingFiles { max: 7 }, "waiting_files"),
         ] {
             let row = ApiError::QuotaExceeded(refusal).row();
-            assert_eq!(row.fields, [("limit", limit.into()), ("max", 7.into())]);
+            let fields = [("limit", limit.into()), ("max", 7.into())];
+            assert_eq!(row.fields, BTreeMap::from(fields));
         }
     }
 }

@@ -89,7 +89,7 @@ async fn a_digest_that_differs_acks_nothing() {
     cache-control: no-store
     content-type: application/json
 
-    {"code":"digest_mismatch","error":"the sha256 is not the file's: nothing was acked, fetch the file again"}
+    {"error":"the sha256 is not the file's: nothing was acked, fetch the file again","code":"digest_mismatch"}
     "#);
 }
 

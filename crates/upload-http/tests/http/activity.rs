@@ -206,7 +206,7 @@ async fn a_cursor_that_is_gone_says_how_to_recover() {
     cache-control: no-store
     content-type: application/json
 
-    {"code":"cursor_gone","error":"the row that since_id names is not in this workspace's feed: take the newest row as the cursor, then list pending-uploads for the files that are waiting","recover":"GET activity without since_id and keep the id of its first row as the cursor, then GET pending-uploads for every file that is still waiting"}
+    {"error":"the row that since_id names is not in this workspace's feed: take the newest row as the cursor, then list pending-uploads for the files that are waiting","code":"cursor_gone","recover":"GET activity without since_id and keep the id of its first row as the cursor, then GET pending-uploads for every file that is still waiting"}
     "#);
 }
 

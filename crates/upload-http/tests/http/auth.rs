@@ -60,7 +60,7 @@ async fn a_401_is_the_same_bytes_whoever_asks_for_whatever() {
     content-type: application/json
     www-authenticate: Bearer
 
-    {"code":"unauthorized","error":"a bearer token that opens this workspace is required"}
+    {"error":"a bearer token that opens this workspace is required","code":"unauthorized"}
     "#);
 }
 
@@ -127,7 +127,7 @@ async fn a_store_of_tokens_that_is_down_is_never_a_pass() {
     content-type: application/json
     retry-after: 2
 
-    {"code":"platform_unavailable","error":"the platform is unavailable at the moment, try again soon"}
+    {"error":"the platform is unavailable at the moment, try again soon","code":"platform_unavailable"}
     "#);
 }
 
@@ -145,7 +145,7 @@ async fn a_store_of_tokens_that_fails_is_a_500_that_tells_nothing() {
     cache-control: no-store
     content-type: application/json
 
-    {"code":"internal_error","error":"the platform failed to serve this request"}
+    {"error":"the platform failed to serve this request","code":"internal_error"}
     "#);
 }
 

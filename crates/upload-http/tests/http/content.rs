@@ -156,7 +156,7 @@ async fn a_range_of_no_byte_of_the_file_is_not_satisfiable() {
     content-range: bytes */10
     content-type: application/json
 
-    {"code":"range_not_satisfiable","error":"no byte of the file's 10 is in the range"}
+    {"error":"none of the file's 10 bytes is in the range","code":"range_not_satisfiable"}
     "#);
 }
 
@@ -236,7 +236,7 @@ async fn absent_another_workspaces_acked_and_expired_are_the_same_404_and_load_n
     cache-control: no-store
     content-type: application/json
 
-    {"code":"not_found","error":"there is no such file for this workspace, or it is not waiting any more"}
+    {"error":"there is no such file for this workspace, or it is not waiting any more","code":"not_found"}
     "#);
 }
 

@@ -156,7 +156,7 @@ async fn a_message_of_exactly_the_cap_is_taken_and_one_byte_more_is_not() {
     cache-control: no-store
     content-type: application/json
 
-    {"code":"request_too_large","error":"the request body is over the limit of 1048576 bytes","max":1048576}
+    {"error":"the request body is over the limit of 1048576 bytes","code":"request_too_large","max":1048576}
     "#);
 }
 
@@ -187,7 +187,7 @@ async fn a_workspace_that_neither_polls_nor_has_a_url_cannot_be_sent_anything() 
     cache-control: no-store
     content-type: application/json
 
-    {"code":"no_callback_url","error":"workspace has no callback URL that this could be delivered to"}
+    {"error":"workspace has no callback URL that this could be delivered to","code":"no_callback_url"}
     "#);
 }
 

@@ -74,7 +74,7 @@ async fn a_platform_is_ready_until_its_backends_say_otherwise_or_it_stops() {
     content-type: application/json
     retry-after: 2
 
-    {"code":"not_ready","error":"the platform is not ready to serve"}
+    {"error":"the platform is not ready to serve","code":"not_ready"}
     "#);
 
     shutdown.cancel();
@@ -109,7 +109,7 @@ async fn a_path_that_nobody_serves_is_refused_in_the_shape_of_every_error() {
     cache-control: no-store
     content-type: application/json
 
-    {"code":"route_not_found","error":"nothing is served at this path"}
+    {"error":"nothing is served at this path","code":"route_not_found"}
     "#);
 }
 
