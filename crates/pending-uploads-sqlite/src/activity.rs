@@ -1,0 +1,200 @@
+//! The feed: numbered by the one writer, read by cursor, waited for without a connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pending_uploads_core::{
+    Activity, ActivityId, ActivityLog, ActivityQuery, ActivityStatus, ActivityType, Clock,
+    FeedStart, FeedText, NewActivity, Result, Seq, Source, Timestamp, WorkspaceId,
+};
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+
+use crate::database::Database;
+use crate::error::SqliteError;
+use crate::feed_rows;
+use crate::rows::{Id, Json, Time};
+use crate::writer::Promise;
+
+const CURSOR: &str = "SELECT seq FROM activity WHERE id = ?1 AND workspace_id = ?2";
+
+/// The conditions of a query; a filter that is null lets every row pass.
+macro_rules! rows_where {
+    ($beyond:literal, $order:literal) => {
+        concat!(
+            "SELECT * FROM activity WHERE workspace_id = :workspace_id \
+                 AND (:activity_type IS NULL OR activity_type = :activity_type) \
+                 AND (:from_canvas IS NULL OR (source_id IS NULL) = :from_canvas) \
+                 AND (:created_since IS NULL OR created_at >= :created_since) \
+                 AND (:created_before IS NULL OR created_at < :created_before) \
+                 AND seq ",
+            $beyond,
+            " :cursor ORDER BY seq ",
+            $order,
+            " LIMIT :limit"
+        )
+    };
+}
+const AFTER: &str = rows_where!(">", "ASC");
+const NEWEST: &str = rows_where!("<=", "DESC");
+
+/// The newest row of each feed stays, so that a quiet workspace keeps its cursor.
+const PRUNE: &str = "DELETE FROM activity WHERE id IN ( \
+         SELECT row.id FROM activity AS row WHERE row.created_at < ?1 AND row.seq < ( \
+             SELECT last_seq FROM feed_counters WHERE workspace_id = row.workspace_id) \
+         ORDER BY row.created_at LIMIT 1000)";
+
+/// [`ActivityLog`] on SQLite. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct SqliteActivityLog {
+    database: Database,
+    clock: Arc<dyn Clock>,
+}
+
+impl SqliteActivityLog {
+    /// The feeds in `database`.
+    pub fn new(database: &Database, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            database: database.clone(),
+            clock,
+        }
+    }
+}
+
+#[async_trait]
+impl ActivityLog for SqliteActivityLog {
+    async fn append(&self, workspace: WorkspaceId, activity: NewActivity) -> Result<Activity> {
+        let (database, created_at) = (self.database.clone(), self.clock.now());
+        // Whoever waits is woken even when the caller has gone away meanwhile.
+        let work = async move {
+            let work = move |connection: &Connection| {
+                feed_rows::append(connection, workspace, activity, created_at)
+            };
+            let row = database.writer().write(Promise::Durable, work).await?;
+            database.signals().signal(workspace);
+            Ok(row)
+        };
+        Ok(self.database.run(work).await?)
+    }
+
+    async fn list(&self, workspace: WorkspaceId, query: &ActivityQuery) -> Result<Vec<Activity>> {
+        let query = query.clone();
+        let work = move |connection: &Connection| list(connection, workspace, &query);
+        Ok(self.database.readers().read(work).await?)
+    }
+
+    async fn wait(
+        &self,
+        workspace: WorkspaceId,
+        query: &ActivityQuery,
+        patience: Duration,
+    ) -> Result<Vec<Activity>> {
+        match query.start {
+            FeedStart::Newest => self.list(workspace, query).await,
+            FeedStart::After(_) => {
+                let look = || self.list(workspace, query);
+                self.database
+                    .signals()
+                    .wait_for_rows(workspace, patience, look)
+                    .await
+            }
+        }
+    }
+
+    async fn prune(&self, horizon: Timestamp) -> Result<u64> {
+        let work = move |connection: &Connection| {
+            let pruned = connection
+                .prepare_cached(PRUNE)?
+                .execute(params![Time(horizon)])?;
+            Ok(pruned as u64)
+        };
+        Ok(self.database.writer().write(Promise::Durable, work).await?)
+    }
+}
+
+fn list(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    query: &ActivityQuery,
+) -> Result<Vec<Activity>, SqliteError> {
+    let (sql, cursor) = match query.start {
+        FeedStart::Newest => (NEWEST, i64::MAX),
+        FeedStart::After(cursor) => (AFTER, seq_of(connection, workspace, cursor)?),
+    };
+    let mut select = connection.prepare_cached(sql)?;
+    let mut found = select.query(named_params! {
+        ":workspace_id": Id(workspace.as_uuid()),
+        ":activity_type": query.activity_type.as_ref().map(ActivityType::as_str),
+        ":from_canvas": query.source.map(|source| source == Source::Canvas),
+        ":created_since": query.created_since.map(Time),
+        ":created_before": query.created_before.map(Time),
+        ":cursor": cursor,
+        ":limit": query.limit.get(),
+    })?;
+    let mut activities = Vec::new();
+    while let Some(row) = found.next()? {
+        activities.push(activity(row)?);
+    }
+    Ok(activities)
+}
+
+fn seq_of(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    cursor: ActivityId,
+) -> Result<i64, SqliteError> {
+    connection
+        .prepare_cached(CURSOR)?
+        .query_row(
+            params![Id(cursor.as_uuid()), Id(workspace.as_uuid())],
+            |row| row.get(0),
+        )
+        .optional()?
+        .ok_or(SqliteError::CursorGone)
+}
+
+/// Reads a row of `activity`.
+pub(crate) fn activity(row: &Row<'_>) -> Result<Activity, SqliteError> {
+    Ok(Activity {
+        id: ActivityId::from_uuid(row.get::<_, Id>("id")?.0),
+        workspace_id: WorkspaceId::from_uuid(row.get::<_, Id>("workspace_id")?.0),
+        seq: Seq(row.get("seq")?),
+        created_at: row.get::<_, Time>("created_at")?.0,
+        content: content(row)?,
+    })
+}
+
+fn content(row: &Row<'_>) -> Result<NewActivity, SqliteError> {
+    let activity_type: ActivityType = word::<String>(row, "activity_type")?
+        .parse()
+        .map_err(|_| SqliteError::Damaged("an activity type is none"))?;
+    let status: ActivityStatus = word::<String>(row, "status")?
+        .parse()
+        .map_err(|_| SqliteError::Damaged("an activity status is none"))?;
+    let workspace = |name| -> Result<Option<WorkspaceId>, SqliteError> {
+        Ok(word::<Option<Id>>(row, name)?.map(|id| WorkspaceId::from_uuid(id.0)))
+    };
+    let text = |name| -> Result<Option<FeedText>, SqliteError> {
+        Ok(word::<Option<String>>(row, name)?.map(|text| FeedText::clean(&text)))
+    };
+    let json = |name| -> Result<_, SqliteError> {
+        Ok(word::<Option<Json>>(row, name)?.map(|json| json.0))
+    };
+    Ok(NewActivity {
+        activity_type,
+        source_id: workspace("source_id")?,
+        target_id: workspace("target_id")?,
+        method: text("method")?,
+        summary: text("summary")?,
+        request_body: json("request_body")?,
+        response_body: json("response_body")?,
+        duration_ms: word(row, "duration_ms")?,
+        status,
+        error_detail: text("error_detail")?,
+    })
+}
+
+fn word<T: FromSql>(row: &Row<'_>, name: &str) -> Result<T, SqliteError> {
+    Ok(row.get(name)?)
+}

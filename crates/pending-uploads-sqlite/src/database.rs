@@ -1,0 +1,183 @@
+//! An open data folder: one writer, several readers, and the batches that are on their way in.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use log::info;
+use pending_uploads_core::{FeedSignals, FileId};
+use rusqlite::{Connection, OptionalExtension};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::error::{OpenError, SqliteError};
+use crate::folder::Folder;
+use crate::readers::Readers;
+use crate::rows::Id;
+use crate::schema;
+use crate::staged::StagedBatches;
+use crate::writer::Writer;
+
+/// `auto_vacuum` counts only before the first table is made. A write-ahead log that grew is cut back
+/// when it is next empty.
+const WRITER_PRAGMAS: &str = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
+     PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -2048;";
+
+/// A data folder that the traits are implemented on. Clones share everything.
+///
+/// The folder is this process's alone until the last clone is dropped and its last work is done.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    folder: Arc<Folder>,
+    writer: Writer,
+    readers: Readers,
+    staged: StagedBatches,
+    signals: FeedSignals,
+    runtime: Handle,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("folder", &self.inner.folder.path())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Opens a data folder, which is made if it does not exist; brings its schema up to date, and
+    /// deletes what uploads that a crash cut off have left. It blocks while it does.
+    ///
+    /// # Errors
+    /// Every variant of [`OpenError`].
+    ///
+    /// # Panics
+    /// When it is called outside of a tokio runtime.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let runtime = Handle::current();
+        let folder = Arc::new(Folder::open(path)?);
+        let unusable = |reason: String| OpenError::Database {
+            path: folder.path().to_owned(),
+            reason,
+        };
+        let connection = open_writer(&folder)?;
+        delete_orphans(&folder, &connection).map_err(|error| unusable(error.to_string()))?;
+        let readers = Readers::open(&folder.database(), runtime.clone())
+            .map_err(|error| unusable(error.to_string()))?;
+        let writer = Writer::start(connection, Arc::clone(&folder))
+            .map_err(|error| unusable(error.to_string()))?;
+        let inner = Inner {
+            staged: StagedBatches::new(Arc::clone(&folder), runtime.clone()),
+            folder,
+            writer,
+            readers,
+            signals: FeedSignals::new(),
+            runtime,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.inner.folder.path()
+    }
+
+    pub(crate) fn folder(&self) -> &Arc<Folder> {
+        &self.inner.folder
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.inner.writer
+    }
+
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.inner.readers
+    }
+
+    pub(crate) fn staged(&self) -> &StagedBatches {
+        &self.inner.staged
+    }
+
+    pub(crate) fn signals(&self) -> &FeedSignals {
+        &self.inner.signals
+    }
+
+    /// Runs work that must not be cut off by a caller that goes away.
+    pub(crate) async fn run<T, F>(&self, work: F) -> Result<T, SqliteError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, SqliteError>> + Send + 'static,
+    {
+        self.inner
+            .runtime
+            .spawn(work)
+            .await
+            .map_err(|_| SqliteError::Closed)?
+    }
+
+    /// Starts work that may be waited for later.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.inner.runtime.spawn(work)
+    }
+
+    /// Runs work on files, on a thread that may block.
+    pub(crate) async fn blocking<T, F>(&self, work: F) -> Result<T, SqliteError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, SqliteError> + Send + 'static,
+    {
+        self.inner
+            .runtime
+            .spawn_blocking(work)
+            .await
+            .map_err(|_| SqliteError::Closed)?
+    }
+}
+
+fn open_writer(folder: &Folder) -> Result<Connection, OpenError> {
+    let path = folder.path();
+    let unusable = |reason: String| OpenError::Database {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut connection =
+        Connection::open(folder.database()).map_err(|error| unusable(error.to_string()))?;
+    let found = connection
+        .execute_batch(WRITER_PRAGMAS)
+        .and_then(|()| schema::version(&connection))
+        .map_err(|error| unusable(error.to_string()))?;
+    if found > schema::NEWEST {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+            known: schema::NEWEST,
+        });
+    }
+    schema::migrate(&mut connection).map_err(|error| unusable(error.to_string()))?;
+    Ok(connection)
+}
+
+/// Nobody else has the folder open, and no upload is under way yet: a file without a row is nobody's.
+fn delete_orphans(folder: &Folder, connection: &Connection) -> Result<(), SqliteError> {
+    let mut select = connection
+        .prepare("SELECT 1 FROM pending_uploads WHERE file_id = ?1 AND placement = 'file'")?;
+    let deleted = folder.delete_orphans(|file: FileId| -> Result<bool, SqliteError> {
+        Ok(select
+            .query_row([Id(file.as_uuid())], |_| Ok(()))
+            .optional()?
+            .is_some())
+    })?;
+    if deleted > 0 {
+        info!(files = deleted; "deleted what cut-off uploads had left");
+    }
+    Ok(())
+}

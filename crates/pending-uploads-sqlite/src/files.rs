@@ -1,0 +1,98 @@
+//! Writing and reading the files beside the database, on threads that may block.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+use pending_uploads_core::FileId;
+
+use crate::database::Database;
+use crate::error::SqliteError;
+
+/// How much is collected before it is written, in bytes.
+const BURST_BYTES: usize = 1024 * 1024;
+
+/// A file that is being written.
+#[derive(Debug)]
+pub(crate) struct FileWriter {
+    /// Away while a burst is being written; a dropped future leaves it so.
+    file: Option<File>,
+    burst: Vec<u8>,
+}
+
+impl FileWriter {
+    /// Makes the file, which nobody else has, for its owner's eyes only.
+    pub(crate) async fn create(database: &Database, file: FileId) -> Result<Self, SqliteError> {
+        let path = database.folder().file(file);
+        let file = database
+            .blocking(move || Ok(create_private(&path)?))
+            .await?;
+        Ok(Self {
+            file: Some(file),
+            burst: Vec::new(),
+        })
+    }
+
+    /// Adds bytes; waits for the disk whenever a burst is full.
+    pub(crate) async fn write(
+        &mut self,
+        database: &Database,
+        mut data: &[u8],
+    ) -> Result<(), SqliteError> {
+        while !data.is_empty() {
+            let fits = data.len().min(BURST_BYTES - self.burst.len());
+            let (taken, rest) = data.split_at_checked(fits).unwrap_or((data, &[]));
+            self.burst.extend_from_slice(taken);
+            data = rest;
+            if self.burst.len() == BURST_BYTES {
+                self.flush(database).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is left, and returns when all of it is on the disk.
+    pub(crate) async fn finish(mut self, database: &Database) -> Result<(), SqliteError> {
+        self.flush(database).await?;
+        let file = self.file.take().ok_or(SqliteError::Closed)?;
+        database.blocking(move || Ok(file.sync_data()?)).await
+    }
+
+    async fn flush(&mut self, database: &Database) -> Result<(), SqliteError> {
+        let mut file = self.file.take().ok_or(SqliteError::Closed)?;
+        let mut burst = std::mem::take(&mut self.burst);
+        let (file, burst) = database
+            .blocking(move || {
+                file.write_all(&burst)?;
+                burst.clear();
+                Ok((file, burst))
+            })
+            .await?;
+        self.file = Some(file);
+        self.burst = burst;
+        Ok(())
+    }
+}
+
+/// Reads so many bytes from an offset on.
+pub(crate) fn read_at(file: &mut File, offset: u64, length: u64) -> Result<Bytes, SqliteError> {
+    let missing = SqliteError::Damaged("bytes of a file are missing");
+    let capacity = usize::try_from(length).map_err(|_| SqliteError::NotFound)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut data = Vec::with_capacity(capacity);
+    file.take(length).read_to_end(&mut data)?;
+    if data.len() == capacity {
+        Ok(data.into())
+    } else {
+        Err(missing)
+    }
+}
+
+fn create_private(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}

@@ -1,0 +1,106 @@
+//! The data folder: its layout, its lock, and what a crash may have left in it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use pending_uploads_core::FileId;
+
+use crate::error::OpenError;
+
+const DATABASE: &str = "pending-uploads.sqlite3";
+const FILES: &str = "files";
+const LOCK: &str = "lock";
+
+/// A data folder that this process has to itself, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Keeps the lock: the system lets it go when the process ends, however it ends.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if need be, and takes its lock.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let unusable = |path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError::Folder { path, source }
+        };
+        make_private_dir(path).map_err(unusable(path))?;
+        let path = path.canonicalize().map_err(unusable(path))?;
+        let lock = lock(&path)?;
+        let files = path.join(FILES);
+        make_private_dir(&files).map_err(unusable(&files))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The database in it.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+
+    /// Where the bytes of a larger file lie.
+    pub(crate) fn file(&self, file: FileId) -> PathBuf {
+        self.path.join(FILES).join(file.to_string())
+    }
+
+    /// Makes the names of new files as durable as their bytes.
+    pub(crate) fn sync_names(&self) -> io::Result<()> {
+        File::open(self.path.join(FILES))?.sync_all()
+    }
+
+    /// Deletes each file of bytes that `is_kept` does not vouch for; what does not look like one of
+    /// ours is left alone. Answers how many were deleted.
+    pub(crate) fn delete_orphans<E: From<io::Error>>(
+        &self,
+        mut is_kept: impl FnMut(FileId) -> Result<bool, E>,
+    ) -> Result<u64, E> {
+        let mut deleted = 0;
+        for entry in fs::read_dir(self.path.join(FILES))? {
+            let name = entry?.file_name();
+            let Some(file) = name.to_str().and_then(|name| name.parse::<FileId>().ok()) else {
+                continue;
+            };
+            if !is_kept(file)? {
+                fs::remove_file(self.file(file))?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, OpenError> {
+    let path = folder.join(LOCK);
+    let unusable = |source| OpenError::Folder {
+        path: path.clone(),
+        source,
+    };
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            path: folder.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}
+
+fn make_private_dir(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}

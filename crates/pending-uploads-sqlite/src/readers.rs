@@ -1,0 +1,82 @@
+//! Connections that only read: as many at once as there are, and none ever waits for the writer.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::error::SqliteError;
+
+/// How many may read the database at once. More wait; each reads for a moment only.
+const READERS: usize = 8;
+/// How much of the database each may keep in memory, in KiB.
+const CACHE_KIB: i64 = 512;
+
+/// The reading connections. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Readers {
+    idle: Arc<Mutex<Vec<Connection>>>,
+    places: Arc<Semaphore>,
+    runtime: Handle,
+}
+
+impl Readers {
+    /// Opens them.
+    pub(crate) fn open(database: &Path, runtime: Handle) -> rusqlite::Result<Self> {
+        let idle = (0..READERS)
+            .map(|_| open_one(database))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            idle: Arc::new(Mutex::new(idle)),
+            places: Arc::new(Semaphore::new(READERS)),
+            runtime,
+        })
+    }
+
+    /// Runs work that reads one state of the database, on a thread that may block.
+    pub(crate) async fn read<T, F>(&self, work: F) -> Result<T, SqliteError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
+    {
+        let place = Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .map_err(|_| SqliteError::Closed)?;
+        let idle = Arc::clone(&self.idle);
+        let reading = self.runtime.spawn_blocking(move || {
+            let _place = place;
+            let connection = pop(&idle).ok_or(SqliteError::Closed)?;
+            let read = in_one_state(&connection, work);
+            idle.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
+            read
+        });
+        reading.await.map_err(|_| SqliteError::Closed)?
+    }
+}
+
+fn pop(idle: &Mutex<Vec<Connection>>) -> Option<Connection> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}
+
+/// Several statements of one piece of work see the same state.
+fn in_one_state<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, SqliteError>,
+) -> Result<T, SqliteError> {
+    let tx = connection.unchecked_transaction()?;
+    let read = work(&tx);
+    tx.finish()?;
+    read
+}
+
+fn open_one(database: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(database, flags)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    Ok(connection)
+}

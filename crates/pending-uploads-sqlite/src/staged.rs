@@ -1,0 +1,194 @@
+//! Batches that have files on the disk and are not published: who they are, and since when they are
+//! silent. Only this process can have any, so that this is kept in memory; what a crash leaves is
+//! found when the folder is next opened.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use log::warn;
+use pending_uploads_core::{FileId, SweepReason, SweptFile, Timestamp, WorkspaceId};
+use tokio::runtime::Handle;
+
+use crate::error::SqliteError;
+use crate::folder::Folder;
+
+/// The batches that are on their way in. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct StagedBatches {
+    folder: Arc<Folder>,
+    runtime: Handle,
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next_key: u64,
+    batches: HashMap<u64, StagedBatch>,
+}
+
+#[derive(Debug)]
+struct StagedBatch {
+    workspace: WorkspaceId,
+    files: Vec<FileId>,
+    touched_at: Timestamp,
+}
+
+impl StagedBatches {
+    pub(crate) fn new(folder: Arc<Folder>, runtime: Handle) -> Self {
+        Self {
+            folder,
+            runtime,
+            table: Arc::default(),
+        }
+    }
+
+    /// Notes a batch that is about to make its first file.
+    pub(crate) fn enter(&self, workspace: WorkspaceId, now: Timestamp) -> Lease {
+        let mut table = self.table();
+        let key = table.next_key;
+        table.next_key += 1;
+        table.batches.insert(
+            key,
+            StagedBatch {
+                workspace,
+                files: Vec::new(),
+                touched_at: now,
+            },
+        );
+        Lease {
+            staged: self.clone(),
+            key,
+        }
+    }
+
+    /// How many files are staged.
+    pub(crate) fn file_count(&self) -> u64 {
+        self.table()
+            .batches
+            .values()
+            .map(|batch| batch.files.len() as u64)
+            .sum()
+    }
+
+    /// Deletes the files of one batch that has been silent since before `horizon`.
+    pub(crate) fn sweep_one(&self, horizon: Timestamp) -> Result<Vec<SweptFile>, SqliteError> {
+        let silent = {
+            let mut table = self.table();
+            let key = table
+                .batches
+                .iter()
+                .find(|(_, batch)| batch.touched_at <= horizon)
+                .map(|(key, _)| *key);
+            key.and_then(|key| table.batches.remove(&key))
+        };
+        let Some(batch) = silent else {
+            return Ok(Vec::new());
+        };
+        let delete = |file_id: &FileId| {
+            Ok(SweptFile {
+                file_id: *file_id,
+                workspace_id: batch.workspace,
+                filename: None,
+                size_bytes: delete_file(&self.folder, *file_id)?,
+                reason: SweepReason::Abandoned,
+            })
+        };
+        batch.files.iter().map(delete).collect()
+    }
+
+    /// A thread that panicked while it held the lock left the table whole: every use is one call.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A batch's place among the staged ones. Dropping it deletes the batch's files.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    staged: StagedBatches,
+    key: u64,
+}
+
+impl Lease {
+    /// Shows that the batch is alive.
+    pub(crate) fn touch(&self, now: Timestamp) -> Result<(), SqliteError> {
+        let mut table = self.staged.table();
+        let batch = table
+            .batches
+            .get_mut(&self.key)
+            .ok_or(SqliteError::BatchAbandoned)?;
+        batch.touched_at = now;
+        Ok(())
+    }
+
+    /// Notes a file before it is made.
+    pub(crate) fn add(&self, file: FileId) -> Result<(), SqliteError> {
+        let mut table = self.staged.table();
+        let batch = table
+            .batches
+            .get_mut(&self.key)
+            .ok_or(SqliteError::BatchAbandoned)?;
+        batch.files.push(file);
+        Ok(())
+    }
+
+    /// Takes the batch out, so that no sweep can touch its files any more. They are the caller's to
+    /// keep or to delete.
+    pub(crate) fn take(self) -> Result<TakenFiles, SqliteError> {
+        let batch = self
+            .staged
+            .table()
+            .batches
+            .remove(&self.key)
+            .ok_or(SqliteError::BatchAbandoned)?;
+        Ok(TakenFiles {
+            folder: Arc::clone(&self.staged.folder),
+            files: batch.files,
+        })
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let batch = self.staged.table().batches.remove(&self.key);
+        if let Some(batch) = batch {
+            let folder = Arc::clone(&self.staged.folder);
+            let discarded = TakenFiles {
+                folder,
+                files: batch.files,
+            };
+            self.staged
+                .runtime
+                .spawn_blocking(move || discarded.delete());
+        }
+    }
+}
+
+/// Files on the disk whose fate is about to be decided.
+#[derive(Debug)]
+pub(crate) struct TakenFiles {
+    folder: Arc<Folder>,
+    files: Vec<FileId>,
+}
+
+impl TakenFiles {
+    /// Deletes them; one that cannot be deleted now is deleted when the folder is next opened.
+    pub(crate) fn delete(self) {
+        for file in self.files {
+            if let Err(error) = delete_file(&self.folder, file) {
+                warn!(file_id:% = file, error:% = error; "a discarded file is still on the disk");
+            }
+        }
+    }
+}
+
+/// Deletes a file, and answers how long it was; one that is gone had no bytes.
+pub(crate) fn delete_file(folder: &Folder, file: FileId) -> io::Result<u64> {
+    let path = folder.file(file);
+    match fs::metadata(&path).and_then(|found| fs::remove_file(&path).map(|()| found.len())) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        outcome => outcome,
+    }
+}

@@ -1,0 +1,369 @@
+//! The store of files: look-ups on the narrow table, reads in windows.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{StreamExt, try_unfold};
+use pending_uploads_core::{
+    Acked, Batch, ByteRange, ByteStream, Clock, FileId, ListAfter, PendingUpload, Result, Stats,
+    Storage, StorageConfig, SweepPolicy, Swept, Timestamp, WorkspaceId,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::task::JoinHandle;
+
+use crate::batch::SqliteBatch;
+use crate::database::Database;
+use crate::error::SqliteError;
+use crate::files;
+use crate::rows::{self, Id, Time, signed, upload_columns};
+use crate::sweep;
+use crate::writer::Promise;
+
+/// How much of a file is read at once, in bytes. While one window is being sent the next is read, so
+/// that twice this is held for each reader.
+const WINDOW_BYTES: u64 = 512 * 1024;
+
+const GET: &str = concat!(
+    "SELECT ",
+    upload_columns!(),
+    " FROM pending_uploads WHERE file_id = ?1 AND workspace_id = ?2 AND expires_at > ?3"
+);
+
+/// Whether a file's bytes may still be handed over, and where they are.
+const READABLE: &str = "SELECT size_bytes, placement FROM pending_uploads \
+     WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NULL AND expires_at > ?3";
+const BYTES: &str = "SELECT substr(data, ?2, ?3) FROM pending_upload_bytes WHERE file_id = ?1";
+
+const MARK_FETCHED: &str = "UPDATE pending_uploads SET fetched_at = ?3 \
+     WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NULL AND expires_at > ?3";
+
+const ACK: &str = "UPDATE pending_uploads SET acked_at = ?3 \
+     WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NULL AND expires_at > ?3";
+const ACKED_AT: &str = "SELECT acked_at FROM pending_uploads \
+     WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NOT NULL AND expires_at > ?3";
+
+const LIST: &str = concat!(
+    "SELECT ",
+    upload_columns!(),
+    " FROM pending_uploads WHERE workspace_id = ?1 AND acked_at IS NULL AND expires_at > ?2 \
+     AND (created_at, file_id) > (?3, ?4) ORDER BY created_at, file_id LIMIT ?5"
+);
+
+const STATS: &str = "SELECT \
+     count(*) FILTER (WHERE waiting) AS waiting_files, \
+     coalesce(sum(size_bytes) FILTER (WHERE waiting), 0) AS waiting_bytes, \
+     count(*) FILTER (WHERE NOT waiting) AS unswept_files, \
+     coalesce(sum(size_bytes) FILTER (WHERE NOT waiting), 0) AS unswept_bytes, \
+     min(created_at) FILTER (WHERE waiting) AS oldest_waiting \
+     FROM (SELECT size_bytes, created_at, acked_at IS NULL AND expires_at > ?1 AS waiting \
+           FROM pending_uploads)";
+
+/// [`Storage`] on SQLite. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct SqliteStorage {
+    database: Database,
+    config: StorageConfig,
+    clock: Arc<dyn Clock>,
+}
+
+impl SqliteStorage {
+    /// A store in `database`.
+    pub fn new(database: &Database, config: StorageConfig, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            database: database.clone(),
+            config,
+            clock,
+        }
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(crate) fn config(&self) -> &StorageConfig {
+        &self.config
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+#[async_trait]
+impl Storage for SqliteStorage {
+    async fn begin(&self, workspace: WorkspaceId) -> Result<Box<dyn Batch>> {
+        Ok(Box::new(SqliteBatch::new(self.clone(), workspace)))
+    }
+
+    async fn get(&self, workspace: WorkspaceId, file: FileId) -> Result<PendingUpload> {
+        let now = self.now();
+        let work = move |connection: &Connection| {
+            let mut get = connection.prepare_cached(GET)?;
+            let mut found = get.query(key(workspace, file, now))?;
+            rows::pending_upload(found.next()?.ok_or(SqliteError::NotFound)?)
+        };
+        Ok(self.database.readers().read(work).await?)
+    }
+
+    async fn read(
+        &self,
+        workspace: WorkspaceId,
+        file: FileId,
+        range: ByteRange,
+    ) -> Result<ByteStream> {
+        let reader = Reader {
+            storage: self.clone(),
+            workspace,
+            file,
+            end: range.end(),
+        };
+        let first = reader.window(range.start(), None).await?;
+        let reading = Reading::after(reader, first);
+        Ok(try_unfold(reading, Reading::piece).boxed())
+    }
+
+    async fn mark_fetched(&self, workspace: WorkspaceId, file: FileId) -> Result<()> {
+        let now = self.now();
+        let work = move |connection: &Connection| {
+            connection
+                .prepare_cached(MARK_FETCHED)?
+                .execute(key(workspace, file, now))?;
+            Ok(())
+        };
+        Ok(self
+            .database
+            .writer()
+            .write(Promise::BestEffort, work)
+            .await?)
+    }
+
+    async fn ack(&self, workspace: WorkspaceId, file: FileId) -> Result<Acked> {
+        let now = self.now();
+        let work = move |connection: &Connection| ack(connection, workspace, file, now);
+        Ok(self.database.writer().write(Promise::Durable, work).await?)
+    }
+
+    async fn list(
+        &self,
+        workspace: WorkspaceId,
+        after: Option<ListAfter>,
+        limit: u32,
+    ) -> Result<Vec<PendingUpload>> {
+        let now = self.now();
+        let (created_at, file_id) = after.map_or(
+            (Timestamp::from_micros(i64::MIN), uuid::Uuid::nil()),
+            |after| (after.created_at, after.file_id.as_uuid()),
+        );
+        let work = move |connection: &Connection| {
+            let mut list = connection.prepare_cached(LIST)?;
+            let mut found = list.query(params![
+                Id(workspace.as_uuid()),
+                Time(now),
+                Time(created_at),
+                Id(file_id),
+                limit
+            ])?;
+            let mut uploads = Vec::new();
+            while let Some(row) = found.next()? {
+                uploads.push(rows::pending_upload(row)?);
+            }
+            Ok(uploads)
+        };
+        Ok(self.database.readers().read(work).await?)
+    }
+
+    async fn sweep(&self, policy: &SweepPolicy) -> Result<Swept> {
+        let work = sweep::step(self.database.clone(), *policy, self.now());
+        Ok(self.database.run(work).await?)
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        let (now, staged_files) = (self.now(), self.database.staged().file_count());
+        let work = move |connection: &Connection| {
+            let mut stats = connection.prepare_cached(STATS)?;
+            let mut found = stats.query(params![Time(now)])?;
+            let row = found.next()?.ok_or(SqliteError::Damaged("no statistics"))?;
+            Ok(Stats {
+                waiting_files: rows::byte_count(row, "waiting_files")?,
+                waiting_bytes: rows::byte_count(row, "waiting_bytes")?,
+                unswept_files: rows::byte_count(row, "unswept_files")?,
+                unswept_bytes: rows::byte_count(row, "unswept_bytes")?,
+                staged_files,
+                oldest_waiting: row
+                    .get::<_, Option<Time>>("oldest_waiting")?
+                    .map(|time| time.0),
+            })
+        };
+        Ok(self.database.readers().read(work).await?)
+    }
+}
+
+/// The parameters of every statement about one file of one workspace.
+fn key(workspace: WorkspaceId, file: FileId, now: Timestamp) -> (Id, Id, Time) {
+    (Id(file.as_uuid()), Id(workspace.as_uuid()), Time(now))
+}
+
+fn ack(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    file: FileId,
+    now: Timestamp,
+) -> Result<Acked, SqliteError> {
+    if connection
+        .prepare_cached(ACK)?
+        .execute(key(workspace, file, now))?
+        == 1
+    {
+        return Ok(Acked::First { at: now });
+    }
+    connection
+        .prepare_cached(ACKED_AT)?
+        .query_row(key(workspace, file, now), |row| row.get::<_, Time>(0))
+        .optional()?
+        .map(|at| Acked::Again { at: at.0 })
+        .ok_or(SqliteError::NotFound)
+}
+
+/// What is needed to read the windows of one download.
+#[derive(Clone)]
+struct Reader {
+    storage: SqliteStorage,
+    workspace: WorkspaceId,
+    file: FileId,
+    end: u64,
+}
+
+/// A piece of a file up to the offset `end`, and the file itself where there is one.
+struct Window {
+    piece: Bytes,
+    end: u64,
+    open: Option<File>,
+}
+
+/// What the database says of a window.
+enum Found {
+    Bytes(Bytes),
+    InFile,
+}
+
+impl Reader {
+    /// Reads from `start` to the next window border, or to the end; the row is asked each time
+    /// whether the file may still be handed over.
+    async fn window(&self, start: u64, open: Option<File>) -> Result<Window, SqliteError> {
+        let border = (start / WINDOW_BYTES + 1).saturating_mul(WINDOW_BYTES);
+        let end = border.min(self.end);
+        let (workspace, file, whole) = (self.workspace, self.file, self.end);
+        let now = self.storage.now();
+        let path = self.storage.database.folder().file(file);
+        let work = move |connection: &Connection| match find(
+            connection,
+            key(workspace, file, now),
+            start,
+            end,
+            whole,
+        )? {
+            Found::Bytes(piece) => Ok(Window {
+                piece,
+                end,
+                open: None,
+            }),
+            Found::InFile => {
+                let mut open = open.map_or_else(|| File::open(path), Ok)?;
+                let piece = files::read_at(&mut open, start, end - start)?;
+                Ok(Window {
+                    piece,
+                    end,
+                    open: Some(open),
+                })
+            }
+        };
+        self.storage.database.readers().read(work).await
+    }
+
+    /// Starts to read the window after `from`, if there is one.
+    fn prefetch(
+        &self,
+        from: u64,
+        open: Option<File>,
+    ) -> Option<JoinHandle<Result<Window, SqliteError>>> {
+        let reader = self.clone();
+        (from < self.end).then(|| {
+            self.storage
+                .database
+                .spawn(async move { reader.window(from, open).await })
+        })
+    }
+}
+
+fn find(
+    connection: &Connection,
+    key: (Id, Id, Time),
+    start: u64,
+    end: u64,
+    whole: u64,
+) -> Result<Found, SqliteError> {
+    let file = key.0;
+    let (size_bytes, placement) = connection
+        .prepare_cached(READABLE)?
+        .query_row(key, |row| {
+            Ok((
+                rows::byte_count(row, "size_bytes"),
+                row.get::<_, String>("placement")?,
+            ))
+        })
+        .optional()?
+        .ok_or(SqliteError::NotFound)?;
+    let size_bytes = size_bytes?;
+    if whole > size_bytes {
+        return Err(SqliteError::RangeNotSatisfiable { size_bytes });
+    }
+    if placement == "file" {
+        return Ok(Found::InFile);
+    }
+    let missing = || SqliteError::Damaged("bytes of a file are missing");
+    let data: Vec<u8> = connection
+        .prepare_cached(BYTES)?
+        .query_row(
+            params![file, signed(start)? + 1, signed(end - start)?],
+            |row| row.get(0),
+        )
+        .optional()?
+        .ok_or_else(missing)?;
+    if data.len() as u64 == end - start {
+        Ok(Found::Bytes(data.into()))
+    } else {
+        Err(missing())
+    }
+}
+
+/// One download: the piece at hand, and the window that is on its way.
+struct Reading {
+    piece: Option<Bytes>,
+    next: Option<JoinHandle<Result<Window, SqliteError>>>,
+    reader: Reader,
+}
+
+impl Reading {
+    fn after(reader: Reader, window: Window) -> Self {
+        let next = reader.prefetch(window.end, window.open);
+        Self {
+            piece: Some(window.piece),
+            next,
+            reader,
+        }
+    }
+
+    async fn piece(mut self) -> Result<Option<(Bytes, Self)>> {
+        if let Some(piece) = self.piece.take() {
+            return Ok(Some((piece, self)));
+        }
+        let Some(next) = self.next.take() else {
+            return Ok(None);
+        };
+        let window = next.await.map_err(|_| SqliteError::Closed)??;
+        let mut reading = Self::after(self.reader, window);
+        Ok(reading.piece.take().map(|piece| (piece, reading)))
+    }
+}

@@ -1,0 +1,155 @@
+//! The sweep: deletes what nobody will come for, in short transactions, and gives the space back.
+
+use std::sync::Arc;
+
+use log::warn;
+use pending_uploads_core::{
+    FileId, NewActivity, SweepPolicy, SweepReason, Swept, SweptFile, Timestamp, WorkspaceId,
+};
+use rusqlite::{Connection, Row, params};
+
+use crate::database::Database;
+use crate::error::SqliteError;
+use crate::feed_rows;
+use crate::rows::{self, Id, Time};
+use crate::staged::delete_file;
+use crate::writer::Promise;
+
+/// How many files one transaction deletes at most. Their bytes in the database are few: larger files
+/// lie beside it.
+macro_rules! candidates {
+    ($condition:literal, $order:literal) => {
+        concat!(
+            "SELECT file_id, workspace_id, filename, original_name, size_bytes, \
+                 placement = 'file' AS in_file, acked_at IS NOT NULL AS acked \
+             FROM pending_uploads WHERE ",
+            $condition,
+            " ORDER BY ",
+            $order,
+            " LIMIT 100"
+        )
+    };
+}
+const ACKED: &str = candidates!("acked_at <= ?1", "acked_at");
+const EXPIRED: &str = candidates!("expires_at <= ?1", "expires_at");
+
+const DELETE_UPLOAD: &str = "DELETE FROM pending_uploads WHERE file_id = ?1";
+const DELETE_BYTES: &str = "DELETE FROM pending_upload_bytes WHERE file_id = ?1";
+/// Gives pages that are free back to the file system, a few at a time.
+const GIVE_BACK: &str = "PRAGMA incremental_vacuum(4096)";
+
+/// Sweeps one step: of acked files, else of expired ones, else of abandoned ones.
+pub(crate) async fn step(
+    database: Database,
+    policy: SweepPolicy,
+    now: Timestamp,
+) -> Result<Swept, SqliteError> {
+    let acked_until = now.saturating_sub(policy.ack_retention);
+    let silent_since = now.saturating_sub(policy.staging_lease);
+    let mut files = sweep_published(&database, ACKED, acked_until, now).await?;
+    if files.is_empty() {
+        files = sweep_published(&database, EXPIRED, now, now).await?;
+    }
+    if files.is_empty() {
+        let staged = database.staged().clone();
+        files = database
+            .blocking(move || staged.sweep_one(silent_since))
+            .await?;
+    }
+    Ok(Swept { files })
+}
+
+struct Candidate {
+    file: SweptFile,
+    in_file: bool,
+}
+
+/// The rows go first, and durably; a file that a crash then leaves is deleted when the folder is
+/// next opened.
+async fn sweep_published(
+    database: &Database,
+    candidates: &'static str,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<SweptFile>, SqliteError> {
+    let work = move |connection: &Connection| delete_published(connection, candidates, until, now);
+    let deleted = database.writer().write(Promise::Durable, work).await?;
+    for candidate in &deleted {
+        if candidate.file.reason == SweepReason::Expired {
+            database.signals().signal(candidate.file.workspace_id);
+        }
+    }
+    let folder = Arc::clone(database.folder());
+    database
+        .blocking(move || {
+            for candidate in deleted.iter().filter(|candidate| candidate.in_file) {
+                if let Err(error) = delete_file(&folder, candidate.file.file_id) {
+                    let file_id = candidate.file.file_id;
+                    warn!(file_id:%, error:%; "a swept file is still on the disk");
+                }
+            }
+            Ok(deleted
+                .into_iter()
+                .map(|candidate| candidate.file)
+                .collect())
+        })
+        .await
+}
+
+fn delete_published(
+    connection: &Connection,
+    candidates: &str,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<Candidate>, SqliteError> {
+    let mut select = connection.prepare_cached(candidates)?;
+    let mut found = select.query(params![Time(until)])?;
+    let mut deleted = Vec::new();
+    while let Some(row) = found.next()? {
+        deleted.push(candidate(row)?);
+    }
+    for Candidate { file, .. } in &deleted {
+        let id = Id(file.file_id.as_uuid());
+        connection.prepare_cached(DELETE_BYTES)?.execute([id])?;
+        connection.prepare_cached(DELETE_UPLOAD)?.execute([id])?;
+        if file.reason == SweepReason::Expired {
+            append_expiry(connection, file, now)?;
+        }
+    }
+    if !deleted.is_empty() {
+        connection.execute_batch(GIVE_BACK)?;
+    }
+    Ok(deleted)
+}
+
+/// A workspace that is gone has no feed to say it in.
+fn append_expiry(
+    connection: &Connection,
+    file: &SweptFile,
+    now: Timestamp,
+) -> Result<(), SqliteError> {
+    let row = NewActivity::expiry(file);
+    match feed_rows::append(connection, file.workspace_id, row, now) {
+        Ok(_) | Err(SqliteError::UnknownWorkspace) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn candidate(row: &Row<'_>) -> Result<Candidate, SqliteError> {
+    let reason = if row.get("acked")? {
+        SweepReason::Acked
+    } else {
+        SweepReason::Expired
+    };
+    let file = SweptFile {
+        file_id: FileId::from_uuid(row.get::<_, Id>("file_id")?.0),
+        workspace_id: WorkspaceId::from_uuid(row.get::<_, Id>("workspace_id")?.0),
+        filename: Some(rows::filename(row)?),
+        size_bytes: rows::byte_count(row, "size_bytes")?,
+        reason,
+    };
+    Ok(Candidate {
+        file,
+        in_file: row.get("in_file")?,
+    })
+}

@@ -1,0 +1,170 @@
+//! The registered workspaces.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pending_uploads_core::{
+    CallbackUrl, Clock, Delivery, DeliveryMode, InboundSecret, Registered, Registrar, Registration,
+    Result, Timestamp, Token, TokenDigest, Workspace, WorkspaceId, Workspaces,
+};
+use rusqlite::{Connection, Row, params};
+
+use crate::database::Database;
+use crate::error::SqliteError;
+use crate::rows::{Id, Json, Time};
+use crate::writer::Promise;
+
+const CREATE: &str = "INSERT INTO workspaces (id, delivery_mode, callback_url, agent_card, \
+         inbound_secret, token_sha256, created_at, updated_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT (id) DO NOTHING";
+const CREATE_COUNTER: &str = "INSERT INTO feed_counters (workspace_id) VALUES (?1)";
+const UPDATE: &str = "UPDATE workspaces SET \
+         delivery_mode = coalesce(?2, delivery_mode), callback_url = coalesce(?3, callback_url), \
+         agent_card = coalesce(?4, agent_card), updated_at = ?5 \
+     WHERE id = ?1 RETURNING delivery_mode, inbound_secret";
+const GET: &str = "SELECT delivery_mode, callback_url, inbound_secret, token_sha256 \
+     FROM workspaces WHERE id = ?1";
+
+/// [`Workspaces`] on SQLite. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct SqliteWorkspaces {
+    database: Database,
+    clock: Arc<dyn Clock>,
+}
+
+impl SqliteWorkspaces {
+    /// The workspaces in `database`.
+    pub fn new(database: &Database, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            database: database.clone(),
+            clock,
+        }
+    }
+
+    async fn known(
+        &self,
+        id: WorkspaceId,
+    ) -> Result<Option<(TokenDigest, Workspace)>, SqliteError> {
+        let work = move |connection: &Connection| {
+            let mut get = connection.prepare_cached(GET)?;
+            let mut found = get.query([Id(id.as_uuid())])?;
+            let Some(row) = found.next()? else {
+                return Ok(None);
+            };
+            let digest = TokenDigest::from_bytes(row.get("token_sha256")?);
+            Ok(Some((
+                digest,
+                Workspace {
+                    id,
+                    delivery: delivery(row)?,
+                },
+            )))
+        };
+        self.database.readers().read(work).await
+    }
+}
+
+#[async_trait]
+impl Workspaces for SqliteWorkspaces {
+    async fn register(
+        &self,
+        registration: Registration,
+        registrar: Registrar,
+    ) -> Result<Registered> {
+        let fresh = (Token::generate()?, InboundSecret::generate()?);
+        let now = self.clock.now();
+        let work = move |connection: &Connection| {
+            register(connection, &registration, registrar, fresh, now)
+        };
+        Ok(self.database.writer().write(Promise::Durable, work).await?)
+    }
+
+    async fn authenticate(
+        &self,
+        workspace: WorkspaceId,
+        token: &Token,
+    ) -> Result<Option<Workspace>> {
+        let known = self.known(workspace).await?;
+        Ok(known
+            .filter(|(digest, _)| digest.is_of(token))
+            .map(|(_, workspace)| workspace))
+    }
+
+    async fn get(&self, workspace: WorkspaceId) -> Result<Workspace> {
+        let known = self.known(workspace).await?;
+        Ok(known
+            .map(|(_, workspace)| workspace)
+            .ok_or(SqliteError::UnknownWorkspace)?)
+    }
+}
+
+fn register(
+    connection: &Connection,
+    registration: &Registration,
+    registrar: Registrar,
+    (token, secret): (Token, InboundSecret),
+    now: Timestamp,
+) -> Result<Registered, SqliteError> {
+    let id = Id(registration.id.as_uuid());
+    let url = registration.url.as_ref().map(CallbackUrl::to_string);
+    let card = registration.agent_card.clone().map(Json);
+    let delivery_mode = registration.delivery_mode.unwrap_or(DeliveryMode::Push);
+    let created = connection.prepare_cached(CREATE)?.execute(params![
+        id,
+        delivery_mode.as_str(),
+        url,
+        card,
+        secret.expose(),
+        token.digest().as_bytes(),
+        Time(now)
+    ])?;
+    if created == 1 {
+        connection.prepare_cached(CREATE_COUNTER)?.execute([id])?;
+        return Ok(registered(delivery_mode, Some(token), secret));
+    }
+    if !registrar.may_update(registration.id) {
+        return Err(SqliteError::Unauthorized);
+    }
+    let mode = registration.delivery_mode.map(DeliveryMode::as_str);
+    let mut update = connection.prepare_cached(UPDATE)?;
+    let mut found = update.query(params![id, mode, url, card, Time(now)])?;
+    let row = found.next()?.ok_or(SqliteError::UnknownWorkspace)?;
+    let secret = InboundSecret::restore(row.get("inbound_secret")?);
+    Ok(registered(stored_mode(row)?, None, secret))
+}
+
+fn registered(
+    delivery_mode: DeliveryMode,
+    auth_token: Option<Token>,
+    secret: InboundSecret,
+) -> Registered {
+    let inbound_secret = match delivery_mode {
+        DeliveryMode::Push => Some(secret),
+        DeliveryMode::Poll => None,
+    };
+    Registered {
+        delivery_mode,
+        auth_token,
+        inbound_secret,
+    }
+}
+
+fn delivery(row: &Row<'_>) -> Result<Delivery, SqliteError> {
+    let url: Option<String> = row.get("callback_url")?;
+    match (stored_mode(row)?, url) {
+        (DeliveryMode::Poll, _) => Ok(Delivery::Poll),
+        (DeliveryMode::Push, None) => Ok(Delivery::Unreachable),
+        (DeliveryMode::Push, Some(url)) => Ok(Delivery::Push {
+            url: url
+                .parse()
+                .map_err(|_| SqliteError::Damaged("a callback URL is none"))?,
+            secret: InboundSecret::restore(row.get("inbound_secret")?),
+        }),
+    }
+}
+
+fn stored_mode(row: &Row<'_>) -> Result<DeliveryMode, SqliteError> {
+    let mode: String = row.get("delivery_mode")?;
+    mode.parse()
+        .map_err(|_| SqliteError::Damaged("a delivery mode is none"))
+}
