@@ -4,9 +4,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::poll_immediate;
 use futures_util::{FutureExt, TryStreamExt};
-use tokio::time::timeout;
 
 use super::support::*;
 use super::{Fixture, Subject, Terms};
@@ -15,27 +13,9 @@ use crate::{BatchMisuse, Error, Registrar, SweepPolicy, WorkspaceId};
 /// How often a call is cut off, each time a little later.
 const CUTS: u32 = 20;
 
-/// Lets a future run a little, the longer the higher the number, and drops it: the first few times
-/// after some polls, then after some milliseconds.
+/// Lets a future run a little, the longer the higher the number, and drops it.
 async fn cut_off<T>(number: u32, future: impl Future<Output = T>) -> Option<T> {
-    match number.checked_sub(5) {
-        Some(millis) => {
-            let moment = Duration::from_millis(millis.into());
-            timeout(moment, future).await.ok()
-        }
-        None => poll_some_times(number, future).await,
-    }
-}
-
-async fn poll_some_times<T>(polls: u32, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        if let Some(answer) = poll_immediate(future.as_mut()).await {
-            return Some(answer);
-        }
-        tokio::task::yield_now().await;
-    }
-    None
+    run_a_little(number, &mut pin!(future)).await
 }
 
 /// Invariant 1: whatever a dropped `publish` had reached, all of the batch is there or nothing, and

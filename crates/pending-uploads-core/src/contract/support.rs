@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, poll_immediate};
+use tokio::time::timeout;
 
 use super::{Instance, Subject};
 use crate::{
@@ -18,8 +19,8 @@ use crate::{
 /// 1 MiB: about what a batch collects before it asks the store, and what a stream may hold.
 pub(super) const MIB: usize = 1024 * 1024;
 
-/// As long as a reader of the feed would wait: far longer than any hint may be late.
-pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than a clause may take: a reader of the feed that waits so long was not woken.
+pub(super) const PATIENCE: Duration = Duration::from_hours(1);
 
 /// Asserts that a result is an error of one kind.
 macro_rules! assert_error {
@@ -152,6 +153,28 @@ where
         .into_iter()
         .map(Result::unwrap)
         .collect()
+}
+
+/// Lets a future run a little, the longer the higher the number: at first for some polls, and then
+/// for some milliseconds, in which a store behind a network gets further.
+pub(super) async fn run_a_little<F: Future + Unpin>(
+    number: u32,
+    future: &mut F,
+) -> Option<F::Output> {
+    let polls = match number.checked_sub(5) {
+        Some(millis) => {
+            let moment = Duration::from_millis(millis.into());
+            return timeout(moment, future).await.ok();
+        }
+        None => number,
+    };
+    for _ in 0..polls {
+        if let Some(answer) = poll_immediate(&mut *future).await {
+            return Some(answer);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
 }
 
 /// Looks until `condition` holds; panics when it does not after some seconds of looking.

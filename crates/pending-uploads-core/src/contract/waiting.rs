@@ -1,6 +1,11 @@
 //! Waiting for a row of the feed.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::future::{BoxFuture, Either, select};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::support::*;
 use super::{Fixture, Instance, Terms};
@@ -9,20 +14,41 @@ use crate::{Activity, ActivityId, ActivityQuery, ActivityType, WorkspaceId};
 /// So short that it is over at once: nothing is there, and nothing comes.
 const NO_PATIENCE: Duration = Duration::from_millis(1);
 
-/// Waits as long as it takes in a task of its own, once it had its chance to begin waiting.
+/// Far longer than any hint may be late.
+const WAKE_UP: Duration = Duration::from_secs(40);
+
+/// A reader who waits until it is woken, and panics when nobody wakes it.
+fn reader(
+    instance: &Instance,
+    workspace: WorkspaceId,
+    query: ActivityQuery,
+) -> BoxFuture<'static, Vec<Activity>> {
+    let activity = Arc::clone(&instance.activity);
+    Box::pin(async move {
+        let rows = timeout(WAKE_UP, activity.wait(workspace, &query, PATIENCE)).await;
+        assert!(rows.is_ok(), "nobody woke the reader");
+        rows.unwrap().unwrap()
+    })
+}
+
+/// A reader in a task of its own, who has begun to wait: a few looks of our own, which take what
+/// one of the reader's takes, go beside its first steps.
 async fn waiter(
     instance: Instance,
     workspace: WorkspaceId,
     query: ActivityQuery,
-) -> tokio::task::JoinHandle<Vec<Activity>> {
-    let waiter = tokio::spawn(async move {
-        let rows = instance.activity.wait(workspace, &query, PATIENCE);
-        rows.await.unwrap()
+) -> JoinHandle<Vec<Activity>> {
+    let reader = reader(&instance, workspace, query);
+    let looks = Box::pin(async {
+        for _ in 0..3 {
+            let query = newest();
+            instance.activity.list(workspace, &query).await.unwrap();
+        }
     });
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
+    match select(reader, looks).await {
+        Either::Left((rows, _)) => panic!("the reader did not wait: {rows:?}"),
+        Either::Right(((), reader)) => tokio::spawn(reader),
     }
-    waiter
 }
 
 fn of_type(activity_type: ActivityType, cursor: ActivityId) -> ActivityQuery {
@@ -187,18 +213,13 @@ pub async fn a_reader_and_a_writer_in_step_never_miss_a_row(fixture: &dyn Fixtur
     let subject = fixture.subject(Terms::default()).await;
     let workspace = subject.workspace().await;
     let mut cursor = subject.cursor(workspace).await;
-    for number in 0..60 {
-        let reader = subject.either(0);
-        let waiting = tokio::spawn(async move {
-            let query = after(cursor);
-            reader.activity.wait(workspace, &query, PATIENCE).await
-        });
-        for _ in 0..number % 6 {
-            tokio::task::yield_now().await;
-        }
+    for number in 0..40 {
+        let mut waiting = reader(&subject.either(0), workspace, after(cursor));
+        let early = run_a_little(number % 10, &mut waiting).await;
+        assert_eq!(early, None, "there was nothing to answer");
         let row = subject.activity.append(workspace, message(workspace, 1));
         let row = row.await.unwrap();
         cursor = row.id;
-        assert_eq!(waiting.await.unwrap().unwrap(), [row]);
+        assert_eq!(waiting.await, [row], "round {number}");
     }
 }
