@@ -51,7 +51,7 @@ fn start(member: &Member) -> TestServer {
 
 fn start_impatient(member: &Member) -> TestServer {
     let settings = Settings {
-        idle_timeout: Duration::from_millis(300),
+        idle_timeout: Duration::from_secs(1),
         ..allowing_private()
     };
     TestServer::start(member.platform(), settings)
