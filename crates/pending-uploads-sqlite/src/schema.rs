@@ -52,11 +52,8 @@ mod tests {
         migrate(&mut connection).unwrap();
         migrate(&mut connection).unwrap();
         assert_eq!(version(&connection).unwrap(), NEWEST);
-        for down in [include_str!(
-            "../../../migrations/sqlite/down/1__everything.sql"
-        )] {
-            connection.execute_batch(down).unwrap();
-        }
+        let down = include_str!("../../../migrations/sqlite/down/1__everything.sql");
+        connection.execute_batch(down).unwrap();
         let left: i64 = connection
             .query_row(
                 "SELECT count(*) FROM sqlite_schema WHERE name <> 'refinery_schema_history' \
