@@ -4,7 +4,6 @@ use std::net::TcpListener;
 
 use pg_cluster::{Cluster, ClusterOptions};
 use rustix::process::Signal;
-use serde_json::Value;
 
 use crate::support::client::text;
 use crate::support::database::{db_count, migrate, migrated};
@@ -51,19 +50,19 @@ async fn a_server_that_is_told_to_stop_finishes_what_is_under_way() {
         })
         .await;
         let poll = workspace.path(&format!("activity?since_id={cursor}&wait=60"));
-        let polling = tokio::spawn({
-            let client = client.clone();
-            async move { client.get(&poll).await }
-        });
-        assert_eq!(client.waiting(&workspace).await.len(), 1);
+        let poll = RawConnection::begin_get(&server, &workspace, &poll).await;
+        poll.wait_until_read().await;
 
         server.signal(signal);
         eventually("it stops", async || {
             server.log().contains("stopping").then_some(())
         })
         .await;
-        let polled = polling.await.unwrap();
-        assert_eq!((polled.status, polled.array()), (200, Vec::<Value>::new()));
+        let polled = String::from_utf8(poll.read_to_end().await).unwrap();
+        assert!(
+            polled.starts_with("HTTP/1.1 200") && polled.ends_with("[]"),
+            "{polled:?}"
+        );
         upload.send(&body[2_000_000..]).await;
         let answer = String::from_utf8(upload.read_to_end().await).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -83,10 +82,7 @@ async fn what_does_not_finish_in_time_is_cut_off() {
         .start();
     let (workspace, _) = server.workspace().await;
     let upload = RawConnection::begin_upload(&server, &workspace, 1000).await;
-    eventually("the server has the request", async || {
-        (server.anonymous().get("/healthz").await.status == 200).then_some(())
-    })
-    .await;
+    upload.wait_until_read().await;
     server.signal(Signal::TERM);
     let (code, log) = server.wait();
     assert_eq!(code, Some(0), "{log}");

@@ -30,7 +30,7 @@ async fn bad_uploads_are_refused_and_leave_nothing() {
     let server = ServerBuilder::on(&url)
         .with_admin()
         .set("MAX_FILE_BYTES", 3_000_000)
-        .set("MAX_REQUEST_BYTES", 5_000_000)
+        .set("MAX_REQUEST_BYTES", 5_500_000)
         .start();
     let (workspace, client) = server.workspace().await;
     let big = bytes(4, 2_000_000);

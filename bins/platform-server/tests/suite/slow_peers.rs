@@ -44,13 +44,8 @@ impl SlowUpload {
 }
 
 async fn slow_download(server: &Server, workspace: &Workspace, file: &str) -> RawConnection {
-    let mut connection = RawConnection::open(server).await;
-    let request = format!(
-        "GET {} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
-        workspace.content(file),
-        workspace.token,
-    );
-    connection.send(request.as_bytes()).await;
+    let path = workspace.content(file);
+    let mut connection = RawConnection::begin_get(server, workspace, &path).await;
     let head = connection.read_head().await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     connection

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::support::client::text;
 use crate::support::database::migrated;
-use crate::support::{Client, Form, Part, Server, ServerBuilder, Workspace, bytes, sha256};
-
-const ROUNDS: usize = 5;
+use crate::support::{
+    Client, Form, Part, RawConnection, Server, ServerBuilder, Workspace, bytes, sha256,
+};
 
 #[tokio::test]
 async fn a_poll_on_one_server_is_woken_by_an_upload_through_another() {
@@ -20,23 +20,19 @@ async fn a_poll_on_one_server_is_woken_by_an_upload_through_another() {
     client.must_upload(&workspace, "first.txt", b"first").await;
     let mut cursor = text(&client.feed(&workspace, "").await[0], "id");
 
-    for _ in 0..ROUNDS {
+    for _ in 0..5 {
         let started = Instant::now();
-        let waiting = one.wait_for_rows(&workspace, &cursor, 60);
-        let uploading = async {
-            // A whole request to the same server later, the poll waits in all likelihood; when it
-            // does not yet, it finds the row by itself, and another round tells.
-            assert_eq!(client.waiting(&workspace).await.len(), 1);
-            let file = other
-                .client(&workspace)
-                .must_upload(&workspace, "next.txt", b"next")
-                .await;
-            assert_eq!(client.post(&workspace.ack(&file)).await.status, 200);
-            file
-        };
-        let (rows, file_id) = tokio::join!(waiting, uploading);
+        let path = workspace.path(&format!("activity?since_id={cursor}&wait=60"));
+        let mut poll = RawConnection::begin_get(&one, &workspace, &path).await;
+        poll.wait_until_read().await;
+        let file = other
+            .client(&workspace)
+            .must_upload(&workspace, "next.txt", b"next")
+            .await;
+        assert!(poll.read_head().await.starts_with("HTTP/1.1 200"));
+        let rows: Vec<Value> = serde_json::from_slice(&poll.read_to_end().await).unwrap();
         assert_eq!(rows.len(), 1);
-        assert_eq!(rows[0]["request_body"]["file_id"], file_id.as_str());
+        assert_eq!(rows[0]["request_body"]["file_id"], file.as_str());
         assert!(
             started.elapsed() < Duration::from_secs(50),
             "it was not woken"

@@ -1,9 +1,11 @@
 //! Raw HTTP/1.1 connections, for what no well-behaved client does.
 
+use std::net::{IpAddr, SocketAddr};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Form, Server, Workspace};
+use super::{Form, Server, Workspace, eventually};
 
 /// A connection whose bytes are written by hand.
 #[derive(Debug)]
@@ -40,6 +42,34 @@ impl RawConnection {
         connection
     }
 
+    /// Asks for `path` as `workspace` does; the connection ends with the answer.
+    pub(crate) async fn begin_get(server: &Server, workspace: &Workspace, path: &str) -> Self {
+        let mut connection = Self::open(server).await;
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+            workspace.token,
+        );
+        connection.send(head.as_bytes()).await;
+        connection
+    }
+
+    /// Waits until the server has read all that was sent: until nothing lies in its socket's
+    /// receive queue (`/proc/net/tcp`).
+    pub(crate) async fn wait_until_read(&self) {
+        let ours = hex_address(self.stream.local_addr().unwrap());
+        let theirs = hex_address(self.stream.peer_addr().unwrap());
+        eventually("the server has read what was sent", async || {
+            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            let socket = table.lines().find(|line| {
+                let fields: Vec<_> = line.split_whitespace().collect();
+                fields[1] == theirs && fields[2] == ours
+            });
+            let queues = socket?.split_whitespace().nth(4)?;
+            queues.ends_with(":00000000").then_some(())
+        })
+        .await;
+    }
+
     /// Sends bytes.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
@@ -72,6 +102,18 @@ impl RawConnection {
         while self.read_more().await {}
         self.received
     }
+}
+
+/// An address as `/proc/net/tcp` has it: the bytes of the address in the machine's order.
+fn hex_address(address: SocketAddr) -> String {
+    let IpAddr::V4(ip) = address.ip() else {
+        unreachable!("servers under test listen on IPv4")
+    };
+    format!(
+        "{:08X}:{:04X}",
+        u32::from_ne_bytes(ip.octets()),
+        address.port()
+    )
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

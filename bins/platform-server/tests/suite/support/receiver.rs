@@ -71,7 +71,7 @@ fn whole_call(received: &[u8]) -> Option<Call> {
         .unwrap()
         .to_lowercase();
     let body = &received[end..];
-    let length = head
+    let length: Option<usize> = head
         .lines()
         .find_map(|line| line.strip_prefix("content-length: "))
         .and_then(|length| length.trim().parse().ok());
