@@ -7,9 +7,9 @@ pub const CLAUSES: &[&str] = crate::contract_tests!(@list [names]);
 /// Makes a test of each clause of the [contract](crate::contract), in modules by subject.
 ///
 /// It takes an expression that makes the backend's [`Fixture`](crate::contract::Fixture), once for
-/// each test, and is called once, at the root of a test file. The tests run on a tokio runtime
-/// with several threads: the crate that calls it needs `tokio` with its features `macros` and
-/// `rt-multi-thread`.
+/// each test; what the expression names must be in scope where the macro is called. The tests run
+/// on a tokio runtime with several threads: the crate that calls it needs `tokio` with its
+/// features `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! contract_tests {
     ($fixture:expr) => {

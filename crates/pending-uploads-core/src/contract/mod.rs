@@ -1,7 +1,7 @@
 //! The contract suite: what every backend must do, one small function a clause.
 //!
 //! A backend implements [`Fixture`], which opens a fresh and empty store for each clause, and names
-//! it once in a test file:
+//! it once in its tests:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -33,8 +33,8 @@
 //! them; a test of this crate holds that it leaves none out. The clauses stand in modules by
 //! subject. Those that speak of an invariant of the architecture name it by its number.
 //!
-//! A clause panics when it does not hold. It never waits for a duration, only for a condition, and
-//! [`hold`] ends one that never comes.
+//! A clause panics when it does not hold. It waits for conditions, and [`hold`] ends a wait for one
+//! that never comes; a duration decides nothing but the moment at which a call is cut off.
 #![expect(
     clippy::missing_panics_doc,
     clippy::panic,

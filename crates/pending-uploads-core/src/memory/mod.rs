@@ -8,8 +8,9 @@
 //! staging of bytes in bursts and the lease of a batch that falls silent, so that a test may let a
 //! day pass on a [`ManualClock`](crate::ManualClock) and see what a workspace would see.
 //!
-//! Every call gives way to the runtime before it does its work, as a store behind a network does:
-//! a test that drops a future half-way, or polls it only once, meets what it would meet there.
+//! Every call that reads or changes what is stored gives way to the runtime first, as a store
+//! behind a network does: a test that drops a future half-way, or polls it only once, meets what it
+//! would meet there.
 //!
 //! ```
 //! use std::sync::Arc;
