@@ -2,9 +2,9 @@
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand};
-use pending_uploads_pg::DatabaseConfig;
 
-use crate::settings::{DatabaseFlags, ServeFlags, ServeSettings};
+use crate::settings::{ServeFlags, ServeSettings, StoreFlags};
+use crate::store::StoreSettings;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -22,14 +22,15 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    database: DatabaseFlags,
+    store: StoreFlags,
     #[command(flatten)]
     serve: ServeFlags,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Bring the database's tables up to date, or back to an earlier version, and exit.
+    /// Bring the store's tables up to date, or those of PostgreSQL back to an earlier version, and
+    /// exit.
     Migrate(MigrateFlags),
 }
 
@@ -45,15 +46,15 @@ struct MigrateFlags {
 pub(crate) enum Invocation {
     /// Serve, with these settings.
     Serve(Box<ServeSettings>),
-    /// Migrate the database.
+    /// Migrate the store.
     Migrate(Box<MigratePlan>),
 }
 
-/// Which database to migrate, and which way.
+/// Which store to migrate, and which way.
 #[derive(Debug)]
 pub(crate) struct MigratePlan {
-    /// The database.
-    pub(crate) database: DatabaseConfig,
+    /// Where everything is kept.
+    pub(crate) store: StoreSettings,
     /// Which way.
     pub(crate) direction: Direction,
 }
@@ -79,18 +80,18 @@ pub(crate) enum Refusal {
 /// Reads the arguments and the environment of this process.
 pub(crate) fn parse() -> Result<Invocation, Refusal> {
     let arguments = Arguments::try_parse().map_err(refusal)?;
-    let database = arguments
-        .database
+    let store = arguments
+        .store
         .parse()
         .map_err(|error| Refusal::Wrong(error.to_string()))?;
     match arguments.command {
         Some(Command::Migrate(flags)) => Ok(Invocation::Migrate(Box::new(MigratePlan {
-            database,
+            store,
             direction: flags.down_to.map_or(Direction::Up, Direction::DownTo),
         }))),
         None => arguments
             .serve
-            .parse(database)
+            .parse(store)
             .map(|settings| Invocation::Serve(Box::new(settings)))
             .map_err(|error| Refusal::Wrong(error.to_string())),
     }

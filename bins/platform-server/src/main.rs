@@ -8,6 +8,7 @@ mod readiness;
 mod serve;
 mod settings;
 mod signals;
+mod store;
 mod values;
 
 use std::process::ExitCode;

@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 
 use pending_uploads_pg::migrate::{self, MigrateError};
-use pending_uploads_pg::{ConfigError, Database};
+use pending_uploads_pg::{ConfigError, Database, DatabaseConfig};
+use pending_uploads_sqlite::OpenError;
 
 use crate::cli::{Direction, MigratePlan};
+use crate::store::StoreSettings;
 
 /// Why the database was not migrated, or not all the way.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,15 @@ pub(crate) enum MigrateFailure {
         /// What went wrong.
         source: MigrateError,
     },
+    /// The data folder cannot be opened.
+    #[error(transparent)]
+    Folder(OpenError),
+    /// A data folder has no way back.
+    #[error(
+        "a data folder is not taken back to an earlier version by this command: restore a backup \
+         that was taken before it was brought up to date"
+    )]
+    NoWayBack,
     /// What was done could not be printed.
     #[error("cannot print what was done")]
     Output(#[source] io::Error),
@@ -42,13 +53,28 @@ pub(crate) fn run(plan: &MigratePlan) -> Result<(), MigrateFailure> {
 }
 
 async fn migrate(plan: &MigratePlan) -> Result<String, MigrateFailure> {
-    let database = Database::connect(&plan.database).map_err(MigrateFailure::Config)?;
-    let (done, verb) = match plan.direction {
+    match (&plan.store, plan.direction) {
+        (StoreSettings::Postgres(config), direction) => migrate_postgres(config, direction).await,
+        (StoreSettings::Sqlite(folder), Direction::Up) => {
+            // Opening it brings it up to date.
+            pending_uploads_sqlite::Database::open(folder).map_err(MigrateFailure::Folder)?;
+            Ok("the data folder is up to date\n".to_owned())
+        }
+        (StoreSettings::Sqlite(_), Direction::DownTo(_)) => Err(MigrateFailure::NoWayBack),
+    }
+}
+
+async fn migrate_postgres(
+    config: &DatabaseConfig,
+    direction: Direction,
+) -> Result<String, MigrateFailure> {
+    let database = Database::connect(config).map_err(MigrateFailure::Config)?;
+    let (done, verb) = match direction {
         Direction::Up => (migrate::up(&database).await, "applied"),
         Direction::DownTo(version) => (migrate::down_to(&database, version).await, "undid"),
     };
     let done = done.map_err(|source| MigrateFailure::Migration {
-        database: plan.database.to_string(),
+        database: config.to_string(),
         source,
     })?;
     Ok(report(verb, &done))
@@ -56,19 +82,9 @@ async fn migrate(plan: &MigratePlan) -> Result<String, MigrateFailure> {
 
 fn report(verb: &str, done: &[String]) -> String {
     if done.is_empty() {
-        return "nothing to do
-"
-        .to_owned();
+        return "nothing to do\n".to_owned();
     }
-    let lines: Vec<_> = done
-        .iter()
-        .map(|name| {
-            format!(
-                "{verb} {name}
-"
-            )
-        })
-        .collect();
+    let lines: Vec<_> = done.iter().map(|name| format!("{verb} {name}\n")).collect();
     lines.concat()
 }
 

@@ -1,4 +1,4 @@
-//! Serving: everything wired together, from the first look at the database to the last answer.
+//! Serving: everything wired together, from the first look at the store to the last answer.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -8,21 +8,15 @@ use std::time::Duration;
 
 use log::{info, warn};
 use metrics_exporter_prometheus::PrometheusHandle;
-use pending_uploads_core::{ActivityLog, Clock, Error, Storage, Sweeper, SystemClock, Workspaces};
-use pending_uploads_pg::{
-    ConfigError, Database, PgActivityLog, PgStorage, PgWorkspaces, Schema, SchemaPart,
-};
-use tokio::time::{Instant, sleep_until};
+use pending_uploads_core::{Sweeper, SystemClock};
 use tokio_util::sync::CancellationToken;
 use upload_http::{BuildError, Platform, RegistrationPolicy, ServeOptions};
 
-use crate::readiness::DatabaseReadiness;
 use crate::settings::ServeSettings;
 use crate::signals::StopSignals;
+use crate::store::{Parts, Store, StoreFailure};
 use crate::{FAILED, logging, metrics};
 
-/// How long is waited between two looks at a database that does not answer.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How long what is left of the background work may take at the very end.
 const RUNTIME_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -35,25 +29,9 @@ pub(crate) enum ServeFailure {
     /// Metrics cannot be recorded.
     #[error("cannot record metrics")]
     Metrics(#[source] metrics_exporter_prometheus::BuildError),
-    /// The connections cannot be set up.
-    #[error("cannot set up the database's connections")]
-    Config(#[source] ConfigError),
-    /// The database did not answer in time, or refused.
-    #[error("cannot use the database {database}")]
-    Database {
-        /// Where it is.
-        database: String,
-        /// What went wrong.
-        source: Error,
-    },
-    /// The database is empty.
-    #[error(
-        "the database {database} lacks the platform's tables: run `platform-server migrate` first"
-    )]
-    NoTables {
-        /// Where it is.
-        database: String,
-    },
+    /// The store cannot be served from.
+    #[error(transparent)]
+    Store(StoreFailure),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -86,9 +64,10 @@ pub(crate) fn run(settings: ServeSettings) -> Result<(), ServeFailure> {
 
 async fn serve(settings: ServeSettings, metrics: PrometheusHandle) -> Result<(), ServeFailure> {
     let mut signals = StopSignals::watch().map_err(ServeFailure::Runtime)?;
-    let database = Database::connect(&settings.database).map_err(ServeFailure::Config)?;
-    let schema = tokio::select! {
-        schema = find_schema(&database, &settings) => schema?,
+    let store = tokio::select! {
+        store = Store::open(&settings.store, settings.database_wait) => {
+            store.map_err(ServeFailure::Store)?
+        }
         signal = signals.next() => {
             info!(signal = signal; "stopped before the database answered");
             return Ok(());
@@ -101,20 +80,16 @@ async fn serve(settings: ServeSettings, metrics: PrometheusHandle) -> Result<(),
     announce(&listener, &settings)?;
 
     let shutdown = CancellationToken::new();
-    let parts = Parts::new(&database, &settings);
-    let platform = parts.platform(schema, &settings, metrics.clone(), &shutdown)?;
+    let parts = store.parts(settings.storage, Arc::new(SystemClock));
+    let platform = platform(&parts, &settings, metrics.clone(), &shutdown)?;
     let options = ServeOptions {
         shutdown_timeout: settings.shutdown_timeout,
         ..ServeOptions::default()
     };
     let server = upload_http::serve(listener, platform, options).map_err(ServeFailure::Server)?;
     tokio::spawn(metrics::keep_up(metrics));
-    if schema.uploads == SchemaPart::Ready {
-        tokio::spawn(sweep(
-            parts.sweeper(&settings),
-            settings.sweep_interval,
-            shutdown.clone(),
-        ));
+    if let Some(sweeper) = sweeper(&parts, &settings) {
+        tokio::spawn(sweep(sweeper, settings.sweep_interval, shutdown.clone()));
     }
 
     let handle = server.handle();
@@ -132,41 +107,18 @@ async fn serve(settings: ServeSettings, metrics: PrometheusHandle) -> Result<(),
     Ok(())
 }
 
-/// Looks which tables there are, again and again until the database answers or its time is over.
-async fn find_schema(
-    database: &Database,
-    settings: &ServeSettings,
-) -> Result<Schema, ServeFailure> {
-    let deadline = Instant::now() + settings.database_wait;
-    loop {
-        match database.schema().await {
-            Ok(schema) => return check(schema, settings),
-            Err(source @ Error::Unavailable { .. }) if Instant::now() < deadline => {
-                warn!(database:% = settings.database, error:% = source.report(); "waiting for the database");
-            }
-            Err(source) => {
-                let database = settings.database.to_string();
-                return Err(ServeFailure::Database { database, source });
-            }
-        }
-        sleep_until(deadline.min(Instant::now() + RETRY_PAUSE)).await;
-    }
-}
-
-fn check(schema: Schema, settings: &ServeSettings) -> Result<Schema, ServeFailure> {
-    if schema.base == SchemaPart::Missing {
-        let database = settings.database.to_string();
-        return Err(ServeFailure::NoTables { database });
-    }
-    Ok(schema)
-}
-
-/// Says on stdout where the server listens and what it stores in, and in the log what it will not
-/// do.
+/// Says on stdout where the server listens, what it stores in and how to try it, and in the log
+/// what it will not do.
 fn announce(listener: &TcpListener, settings: &ServeSettings) -> Result<(), ServeFailure> {
     let address = listener.local_addr().map_err(ServeFailure::Runtime)?;
-    let database = &settings.database;
-    let line = format!("listening on http://{address}, storing in PostgreSQL at {database}\n");
+    let store = &settings.store;
+    let line = format!(
+        "listening on http://{address}, storing in {store}; for a first upload, register a \
+         workspace: curl http://{address}/registry/register -H 'Content-Type: application/json' \
+         -d '{{\"id\":\"UUID\",\"delivery_mode\":\"poll\"}}', then: curl \
+         http://{address}/workspaces/UUID/chat/uploads -H 'Authorization: Bearer AUTH_TOKEN' \
+         -F files=@FILE\n"
+    );
     io::stdout()
         .write_all(line.as_bytes())
         .map_err(ServeFailure::Runtime)?;
@@ -184,63 +136,39 @@ fn announce(listener: &TcpListener, settings: &ServeSettings) -> Result<(), Serv
     Ok(())
 }
 
-/// The traits' implementations, on one database.
-struct Parts {
-    database: Database,
-    clock: Arc<dyn Clock>,
-    storage: Arc<dyn Storage>,
-    activity: Arc<dyn ActivityLog>,
-    workspaces: Arc<dyn Workspaces>,
+fn platform(
+    parts: &Parts,
+    settings: &ServeSettings,
+    metrics: PrometheusHandle,
+    shutdown: &CancellationToken,
+) -> Result<Platform, ServeFailure> {
+    let builder = Platform::builder(Arc::clone(&parts.workspaces), Arc::clone(&parts.activity))
+        .settings(settings.http.clone())
+        .readiness(Arc::clone(&parts.readiness))
+        .metrics(metrics::renderer(metrics))
+        .clock(Arc::clone(&parts.clock))
+        .shutdown(shutdown.clone());
+    let builder = if let Some(storage) = &parts.storage {
+        builder.staging(Arc::clone(storage))
+    } else {
+        warn!(
+            "the database lacks the tables of waiting files: uploads for workspaces that poll are \
+             refused until `platform-server migrate` has run and the server is restarted"
+        );
+        builder
+    };
+    builder.build().map_err(ServeFailure::Build)
 }
 
-impl Parts {
-    fn new(database: &Database, settings: &ServeSettings) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let storage = PgStorage::new(database, settings.storage, Arc::clone(&clock));
-        Self {
-            database: database.clone(),
-            storage: Arc::new(storage),
-            activity: Arc::new(PgActivityLog::new(database, Arc::clone(&clock))),
-            workspaces: Arc::new(PgWorkspaces::new(database, Arc::clone(&clock))),
-            clock,
-        }
-    }
-
-    fn platform(
-        &self,
-        schema: Schema,
-        settings: &ServeSettings,
-        metrics: PrometheusHandle,
-        shutdown: &CancellationToken,
-    ) -> Result<Platform, ServeFailure> {
-        let builder = Platform::builder(Arc::clone(&self.workspaces), Arc::clone(&self.activity))
-            .settings(settings.http.clone())
-            .readiness(Arc::new(DatabaseReadiness(self.database.clone())))
-            .metrics(metrics::renderer(metrics))
-            .clock(Arc::clone(&self.clock))
-            .shutdown(shutdown.clone());
-        let builder = match schema.uploads {
-            SchemaPart::Ready => builder.staging(Arc::clone(&self.storage)),
-            SchemaPart::Missing => {
-                warn!(
-                    "the database lacks the tables of waiting files: uploads for workspaces that \
-                     poll are refused until `platform-server migrate` has run and the server is \
-                     restarted"
-                );
-                builder
-            }
-        };
-        builder.build().map_err(ServeFailure::Build)
-    }
-
-    fn sweeper(&self, settings: &ServeSettings) -> Sweeper {
-        Sweeper::new(
-            Arc::clone(&self.storage),
-            Arc::clone(&self.activity),
-            Arc::clone(&self.clock),
-            settings.sweep,
-        )
-    }
+/// None when there is nothing to sweep.
+fn sweeper(parts: &Parts, settings: &ServeSettings) -> Option<Sweeper> {
+    let storage = parts.storage.as_ref()?;
+    Some(Sweeper::new(
+        Arc::clone(storage),
+        Arc::clone(&parts.activity),
+        Arc::clone(&parts.clock),
+        settings.sweep,
+    ))
 }
 
 /// Sweeps until the server stops; a step under way is done whole or not at all.

@@ -6,26 +6,35 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
-use pending_uploads_core::{InvalidLimits, InvalidToken, Limits, Quota, SweepPolicy, Token};
-use pending_uploads_pg::{ConfigError, DatabaseConfig, StorageConfig};
+use pending_uploads_core::{
+    InvalidLimits, InvalidToken, Limits, Quota, StorageConfig, SweepPolicy, Token,
+};
+use pending_uploads_pg::ConfigError;
 use upload_http::{CallbackPolicy, RegistrationPolicy, Settings};
 
 use crate::logging::DEFAULT_FILTER;
+use crate::store::StoreSettings;
 use crate::values::{
     AllowPrivate, Registration, Secret, address, log_filter, seconds, seconds_or_none,
 };
 
-/// Where the database is.
+/// Where files, feeds and workspaces are kept.
 #[derive(Debug, Args)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "they are the names of the options and the variables"
-)]
-pub(crate) struct DatabaseFlags {
-    /// The PostgreSQL database, as postgres://user:password@host:port/database; add
-    /// ?sslmode=require for TLS.
+pub(crate) struct StoreFlags {
+    /// The store: a PostgreSQL database, as postgres://user:password@host:port/database (add
+    /// ?sslmode=require for TLS), or a data folder of the embedded SQLite, as `sqlite://FOLDER`
+    /// [default: the embedded SQLite in the data folder below].
     #[arg(long, env, value_name = "URL", hide_env_values = true, global = true)]
     database_url: Option<Secret>,
+    /// The data folder of the embedded SQLite, when no database is named.
+    #[arg(
+        long,
+        env,
+        value_name = "FOLDER",
+        default_value = "./data",
+        global = true
+    )]
+    data_dir: PathBuf,
     /// The PEM file of the certificates that the database's certificate is checked against
     /// [default: the system's].
     #[arg(long, env, value_name = "FILE", global = true)]
@@ -43,9 +52,6 @@ pub(crate) struct ServeFlags {
     #[arg(long, env, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     #[arg(value_parser = address)]
     bind: SocketAddr,
-    /// The folder of the embedded store. This version has none: it needs a database.
-    #[arg(long, env, value_name = "FOLDER", default_value = "./data")]
-    data_dir: PathBuf,
     /// The token that opens every workspace [default: none, and nothing does].
     #[arg(long, env, value_name = "TOKEN", hide_env_values = true)]
     admin_token: Option<Secret>,
@@ -121,9 +127,9 @@ const MAX_WAITING: u64 = 1 << 50;
 pub(crate) struct ServeSettings {
     /// Where to listen.
     pub(crate) bind: SocketAddr,
-    /// Where the database is.
-    pub(crate) database: DatabaseConfig,
-    /// How long to wait for it at the start.
+    /// Where everything is kept.
+    pub(crate) store: StoreSettings,
+    /// How long to wait for a database at the start.
     pub(crate) database_wait: Duration,
     /// How the handlers behave.
     pub(crate) http: Settings,
@@ -143,12 +149,6 @@ pub(crate) struct ServeSettings {
 /// any secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
-    /// No database is named.
-    #[error(
-        "DATABASE_URL is not set: this version stores in PostgreSQL only, such as \
-         postgres://user:password@host:5432/database"
-    )]
-    NoDatabase,
     /// The database's URL is wrong.
     #[error("DATABASE_URL cannot be used: {0}")]
     Database(ConfigError),
@@ -172,29 +172,38 @@ pub(crate) enum SettingsError {
     },
 }
 
-impl DatabaseFlags {
+impl StoreFlags {
     /// Checks them.
-    pub(crate) fn parse(&self) -> Result<DatabaseConfig, SettingsError> {
-        let url = self
-            .database_url
-            .as_ref()
-            .ok_or(SettingsError::NoDatabase)?;
-        let config = DatabaseConfig::parse(url.expose()).map_err(SettingsError::Database)?;
+    pub(crate) fn parse(&self) -> Result<StoreSettings, SettingsError> {
+        match &self.database_url {
+            Some(url) => self.parse_url(url.expose()),
+            None => Ok(StoreSettings::Sqlite(self.data_dir.clone())),
+        }
+    }
+
+    /// Reads a URL, and adds what the options say of the database that it names.
+    pub(crate) fn parse_url(&self, url: &str) -> Result<StoreSettings, SettingsError> {
+        let store = StoreSettings::parse(url).map_err(SettingsError::Database)?;
+        let StoreSettings::Postgres(config) = store else {
+            return Ok(store);
+        };
         // clap has refused zero.
         let size = usize::try_from(self.database_pool_size)
             .ok()
             .and_then(NonZeroUsize::new);
-        let config = config.with_pool_size(size.unwrap_or(NonZeroUsize::MIN));
-        Ok(match &self.database_ca_file {
-            Some(file) => config.with_ca_file(file.clone()),
-            None => config,
-        })
+        let config = (*config).with_pool_size(size.unwrap_or(NonZeroUsize::MIN));
+        Ok(StoreSettings::Postgres(Box::new(
+            match &self.database_ca_file {
+                Some(file) => config.with_ca_file(file.clone()),
+                None => config,
+            },
+        )))
     }
 }
 
 impl ServeFlags {
     /// Checks them, and works out the defaults that depend on others.
-    pub(crate) fn parse(self, database: DatabaseConfig) -> Result<ServeSettings, SettingsError> {
+    pub(crate) fn parse(self, store: StoreSettings) -> Result<ServeSettings, SettingsError> {
         if self.staging_lease_secs <= self.idle_timeout_secs {
             return Err(SettingsError::Lease {
                 lease: self.staging_lease_secs,
@@ -204,7 +213,7 @@ impl ServeFlags {
         Ok(ServeSettings {
             http: self.http()?,
             bind: self.bind,
-            database,
+            store,
             database_wait: self.database_wait_secs,
             storage: StorageConfig {
                 ttl: self.upload_ttl_secs,
@@ -272,7 +281,7 @@ mod tests {
     #[derive(Parser)]
     struct Flags {
         #[command(flatten)]
-        database: DatabaseFlags,
+        store: StoreFlags,
         #[command(flatten)]
         serve: ServeFlags,
     }
@@ -280,7 +289,28 @@ mod tests {
     fn settings(arguments: &[&str]) -> Result<ServeSettings, SettingsError> {
         let name = ["platform-server", "--database-url=postgres://u:hunter2@h/d"];
         let flags = Flags::try_parse_from(name.iter().chain(arguments)).unwrap();
-        flags.serve.parse(flags.database.parse()?)
+        flags.serve.parse(flags.store.parse()?)
+    }
+
+    #[test]
+    fn without_a_url_the_data_folder_is_the_store() {
+        for (arguments, store) in [
+            (
+                &["platform-server", "--data-dir=/srv/a"][..],
+                "SQLite in /srv/a",
+            ),
+            (
+                &["platform-server", "--database-url=sqlite:///srv/b"],
+                "SQLite in /srv/b",
+            ),
+            (
+                &["platform-server", "--database-url=postgres://h/d"],
+                "PostgreSQL at h:5432/d",
+            ),
+        ] {
+            let flags = Flags::try_parse_from(arguments).unwrap();
+            assert_eq!(flags.store.parse().unwrap().to_string(), store);
+        }
     }
 
     #[test]

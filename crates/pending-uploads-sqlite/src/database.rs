@@ -83,6 +83,18 @@ impl Database {
         })
     }
 
+    /// Looks whether the database can be read.
+    ///
+    /// # Errors
+    /// [`Unavailable`](pending_uploads_core::Error::Unavailable),
+    /// [`Backend`](pending_uploads_core::Error::Backend).
+    pub async fn check(&self) -> pending_uploads_core::Result<()> {
+        let work = |connection: &Connection| {
+            Ok(connection.query_row("SELECT count(*) >= 0 FROM feed_counters", [], |_| Ok(()))?)
+        };
+        Ok(self.readers().read(work).await?)
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         self.inner.folder.path()
