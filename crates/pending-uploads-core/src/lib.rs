@@ -9,6 +9,7 @@
 //!   [`Workspaces`];
 //! - [`StorageExt`], the conveniences over any [`Storage`];
 //! - the [`Sweeper`], which forgets what nobody will come for;
+//! - [`copy_store`], which moves a whole store from an [`Archive`] into a [`Restoration`];
 //! - behind `mock`, mockall mocks of every trait; behind `memory`, an implementation that lives in
 //!   memory; behind `contract`, the suite that every backend must pass.
 //!
@@ -19,6 +20,7 @@
 
 mod activity;
 mod activity_log;
+mod archive;
 mod callback;
 mod digest;
 mod error;
@@ -49,6 +51,10 @@ pub use activity::{
     InvalidActivityType, InvalidPageSize, NewActivity, PageSize, Seq, Source,
 };
 pub use activity_log::ActivityLog;
+pub use archive::{
+    Archive, ArchivedWorkspace, CheckedBytes, CopyError, CopyProgress, Restoration, StoreTotals,
+    copy_store,
+};
 pub use callback::{CallbackUrl, InvalidCallbackUrl};
 pub use digest::{InvalidSha256, Sha256, Sha256Hasher};
 pub use error::{BatchMisuse, Error, QuotaRefusal, Result, StoreName};
