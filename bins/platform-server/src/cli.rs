@@ -8,8 +8,9 @@ use crate::store::StoreSettings;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it stopped because it was told to (SIGTERM or Ctrl-C), or the migration is done
-  1  it could not start, go on or migrate, or was told twice to stop
+  0  it stopped because it was told to (SIGTERM or Ctrl-C), or the command is done
+  1  it could not start, go on or do the command, the doctor found something wrong, or it was told
+     twice to stop
   2  a setting or an argument is wrong
 
 Each setting can be given as an option or as the environment variable of the same name; the option \
@@ -32,6 +33,9 @@ enum Command {
     /// Bring the store's tables up to date, or those of PostgreSQL back to an earlier version, and
     /// exit.
     Migrate(MigrateFlags),
+    /// Check the settings, the store, its tables, the disk and the clock, print a line for each with
+    /// what to do, and exit; nothing is changed.
+    Doctor,
 }
 
 #[derive(Debug, Args)]
@@ -46,6 +50,8 @@ struct MigrateFlags {
 pub(crate) enum Invocation {
     /// Serve, with these settings.
     Serve(Box<ServeSettings>),
+    /// Check what serving with these settings would need.
+    Doctor(Box<ServeSettings>),
     /// Migrate the store.
     Migrate(Box<MigratePlan>),
 }
@@ -89,12 +95,17 @@ pub(crate) fn parse() -> Result<Invocation, Refusal> {
             store,
             direction: flags.down_to.map_or(Direction::Up, Direction::DownTo),
         }))),
-        None => arguments
-            .serve
-            .parse(store)
-            .map(|settings| Invocation::Serve(Box::new(settings)))
-            .map_err(|error| Refusal::Wrong(error.to_string())),
+        Some(Command::Doctor) => serve_settings(arguments.serve, store)
+            .map(|settings| Invocation::Doctor(Box::new(settings))),
+        None => serve_settings(arguments.serve, store)
+            .map(|settings| Invocation::Serve(Box::new(settings))),
     }
+}
+
+fn serve_settings(flags: ServeFlags, store: StoreSettings) -> Result<ServeSettings, Refusal> {
+    flags
+        .parse(store)
+        .map_err(|error| Refusal::Wrong(error.to_string()))
 }
 
 fn refusal(error: clap::Error) -> Refusal {

@@ -1,6 +1,7 @@
 //! The platform server: takes uploads for workspaces that can only poll.
 
 mod cli;
+mod doctor;
 mod logging;
 mod metrics;
 mod migrate;
@@ -23,6 +24,7 @@ const MISUSED: u8 = 2;
 fn main() -> ExitCode {
     match cli::parse() {
         Ok(Invocation::Serve(settings)) => finish(serve::run(*settings)),
+        Ok(Invocation::Doctor(settings)) => finish(doctor::run(&settings)),
         Ok(Invocation::Migrate(plan)) => finish(migrate::run(&plan)),
         Err(Refusal::Wrong(sentence)) => refuse(&sentence),
         // Help or the version was asked for: clap prints it and ends the process.

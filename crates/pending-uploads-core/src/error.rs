@@ -101,10 +101,16 @@ struct Report<'a>(&'a Error);
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)?;
+        let mut said = self.0.to_string();
+        f.write_str(&said)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            let text = error.to_string();
+            // Some libraries print an error's cause with it.
+            if !said.contains(&text) {
+                write!(f, ": {text}")?;
+            }
+            said = text;
             cause = error.source();
         }
         Ok(())
@@ -153,4 +159,26 @@ pub enum BatchMisuse {
     /// A call after one that had failed, or whose future had been dropped.
     #[error("an earlier call failed")]
     Broken,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("refused: {0}")]
+    struct Refused(#[source] std::io::Error);
+
+    #[test]
+    fn a_report_says_each_cause_once() {
+        let cause = std::io::Error::other("no route");
+        let error = Error::Unavailable {
+            store: StoreName("store"),
+            source: Box::new(Refused(cause)),
+        };
+        assert_eq!(
+            error.report().to_string(),
+            "store is unavailable: refused: no route"
+        );
+    }
 }

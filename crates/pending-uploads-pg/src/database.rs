@@ -7,7 +7,7 @@ use std::time::Duration;
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pending_uploads_core::{FeedSignals, Result};
+use pending_uploads_core::{FeedSignals, Result, Timestamp};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -39,6 +39,9 @@ const LOST_PAUSES: [Duration; 3] = [
 /// default is.
 const DURABLE_SESSION: &str = "SELECT set_config('synchronous_commit', 'on', false) \
      WHERE current_setting('synchronous_commit') = 'off'";
+
+const SERVER: &str = "SELECT current_setting('server_version') AS version, \
+     clock_timestamp() AS time, pg_database_size(current_database()) AS database_bytes";
 
 const SCHEMA: &str = "SELECT \
      to_regclass('workspaces') IS NOT NULL AND to_regclass('feed_counters') IS NOT NULL \
@@ -81,6 +84,17 @@ pub struct Schema {
     pub base: SchemaPart,
     /// Those of waiting files.
     pub uploads: SchemaPart,
+}
+
+/// What a PostgreSQL server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its version, such as `15.18`.
+    pub version: String,
+    /// What its clock shows.
+    pub time: Timestamp,
+    /// How much of its disk the database takes, in bytes.
+    pub database_bytes: u64,
 }
 
 /// Whether the tables of one part of the schema are there.
@@ -149,6 +163,21 @@ impl Database {
         Ok(Schema {
             base: part(rows::column(row, "base")?),
             uploads: part(rows::column(row, "uploads")?),
+        })
+    }
+
+    /// Asks the server about itself.
+    ///
+    /// # Errors
+    /// [`Unavailable`](pending_uploads_core::Error::Unavailable),
+    /// [`Backend`](pending_uploads_core::Error::Backend).
+    pub async fn server(&self) -> Result<Server> {
+        let rows = self.query(SERVER, &[]).await?;
+        let row = rows.first().ok_or(PgError::Damaged("no server"))?;
+        Ok(Server {
+            version: rows::column(row, "version")?,
+            time: rows::time(row, "time")?,
+            database_bytes: rows::byte_count(row, "database_bytes")?,
         })
     }
 

@@ -33,7 +33,12 @@ mod workspaces;
 pub use activity::PgActivityLog;
 pub use batch::PgBatch;
 pub use config::{ConfigError, DatabaseConfig};
-pub use database::{Database, Schema, SchemaPart};
+pub use database::{Database, Schema, SchemaPart, Server};
 pub use pending_uploads_core::StorageConfig;
 pub use storage::PgStorage;
 pub use workspaces::PgWorkspaces;
+
+/// The examples of the document, compiled with the tests of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding-postgres.md")]
+struct Document;

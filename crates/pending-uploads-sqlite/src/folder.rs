@@ -12,6 +12,16 @@ const DATABASE: &str = "pending-uploads.sqlite3";
 const FILES: &str = "files";
 const LOCK: &str = "lock";
 
+/// Where a data folder's database is.
+pub(crate) fn database_in(folder: &Path) -> PathBuf {
+    folder.join(DATABASE)
+}
+
+/// Where a data folder's lock is.
+pub(crate) fn lock_in(folder: &Path) -> PathBuf {
+    folder.join(LOCK)
+}
+
 /// A data folder that this process has to itself, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -42,7 +52,7 @@ impl Folder {
 
     /// The database in it.
     pub(crate) fn database(&self) -> PathBuf {
-        self.path.join(DATABASE)
+        database_in(&self.path)
     }
 
     /// Where the bytes of a larger file lie.
@@ -77,7 +87,7 @@ impl Folder {
 }
 
 fn lock(folder: &Path) -> Result<File, OpenError> {
-    let path = folder.join(LOCK);
+    let path = lock_in(folder);
     let unusable = |source| OpenError::Folder {
         path: path.clone(),
         source,
