@@ -105,3 +105,9 @@ pub use platform::{
 };
 pub use routes::{configure, unknown_route};
 pub use server::{ServeOptions, serve};
+
+/// The examples of the documents, compiled and run with the tests of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Documents;
