@@ -62,6 +62,7 @@ pub mod feed;
 pub mod isolation;
 pub mod listing;
 pub mod misuse;
+pub mod moving;
 pub mod pruning;
 pub mod quota;
 pub mod races;
