@@ -17,6 +17,7 @@
 //! bytes that a crash could take.
 
 mod activity;
+mod archive;
 mod batch;
 mod database;
 mod error;
@@ -26,6 +27,7 @@ mod folder;
 mod inspect;
 mod publish;
 mod readers;
+mod restoration;
 mod rows;
 mod schema;
 mod staged;
@@ -35,9 +37,11 @@ mod workspaces;
 mod writer;
 
 pub use activity::SqliteActivityLog;
+pub use archive::{ArchiveError, SqliteArchive};
 pub use database::Database;
 pub use error::OpenError;
 pub use inspect::{FolderUse, Inspection, inspect};
 pub use pending_uploads_core::StorageConfig;
+pub use restoration::SqliteRestoration;
 pub use storage::SqliteStorage;
 pub use workspaces::SqliteWorkspaces;

@@ -10,9 +10,10 @@ use crate::feed_rows;
 use crate::rows::{Id, Time, byte_count, signed};
 
 const INSERT_UPLOAD: &str = "INSERT INTO pending_uploads (file_id, workspace_id, filename, \
-         original_name, mimetype, size_bytes, sha256, placement, created_at, expires_at) \
+         original_name, mimetype, size_bytes, sha256, placement, created_at, expires_at, \
+         fetched_at, acked_at) \
      VALUES (:file_id, :workspace_id, :filename, :original_name, :mimetype, :size_bytes, \
-         :sha256, :placement, :created_at, :expires_at)";
+         :sha256, :placement, :created_at, :expires_at, :fetched_at, :acked_at)";
 const INSERT_BYTES: &str = "INSERT INTO pending_upload_bytes (file_id, data) VALUES (?1, ?2)";
 const WAITING: &str = "SELECT count(*) AS files, coalesce(sum(size_bytes), 0) AS bytes \
      FROM pending_uploads WHERE workspace_id = ?1 AND acked_at IS NULL AND expires_at > ?2";
@@ -24,6 +25,8 @@ pub(crate) enum Placement {
     Row(Vec<u8>),
     /// In a file beside it, already on the disk.
     File,
+    /// Nowhere: it was moved here when it had been acked or had expired, and only its record came.
+    Nowhere,
 }
 
 /// All that a publish writes.
@@ -50,13 +53,14 @@ impl Publication {
     }
 }
 
-fn insert(
+/// Inserts the record of a file, and its bytes where they belong into a row.
+pub(crate) fn insert(
     connection: &Connection,
     upload: &PendingUpload,
     placement: &Placement,
 ) -> Result<(), SqliteError> {
     let word = match placement {
-        Placement::Row(_) => "row",
+        Placement::Row(_) | Placement::Nowhere => "row",
         Placement::File => "file",
     };
     connection
@@ -72,6 +76,8 @@ fn insert(
             ":placement": word,
             ":created_at": Time(upload.created_at),
             ":expires_at": Time(upload.expires_at),
+            ":fetched_at": upload.fetched_at.map(Time),
+            ":acked_at": upload.acked_at.map(Time),
         })?;
     if let Placement::Row(data) = placement {
         connection

@@ -150,20 +150,28 @@ fn registered(
 }
 
 fn delivery(row: &Row<'_>) -> Result<Delivery, SqliteError> {
-    let url: Option<String> = row.get("callback_url")?;
-    match (stored_mode(row)?, url) {
-        (DeliveryMode::Poll, _) => Ok(Delivery::Poll),
-        (DeliveryMode::Push, None) => Ok(Delivery::Unreachable),
-        (DeliveryMode::Push, Some(url)) => Ok(Delivery::Push {
-            url: url
-                .parse()
-                .map_err(|_| SqliteError::Damaged("a callback URL is none"))?,
-            secret: InboundSecret::restore(row.get("inbound_secret")?),
-        }),
+    match stored_mode(row)? {
+        DeliveryMode::Poll => Ok(Delivery::Poll),
+        DeliveryMode::Push => match callback(row)? {
+            None => Ok(Delivery::Unreachable),
+            Some(url) => Ok(Delivery::Push {
+                url,
+                secret: InboundSecret::restore(row.get("inbound_secret")?),
+            }),
+        },
     }
 }
 
-fn stored_mode(row: &Row<'_>) -> Result<DeliveryMode, SqliteError> {
+/// Reads where a workspace takes calls.
+pub(crate) fn callback(row: &Row<'_>) -> Result<Option<CallbackUrl>, SqliteError> {
+    let url: Option<String> = row.get("callback_url")?;
+    url.map(|url| url.parse())
+        .transpose()
+        .map_err(|_| SqliteError::Damaged("a callback URL is none"))
+}
+
+/// Reads how a workspace receives.
+pub(crate) fn stored_mode(row: &Row<'_>) -> Result<DeliveryMode, SqliteError> {
     let mode: String = row.get("delivery_mode")?;
     mode.parse()
         .map_err(|_| SqliteError::Damaged("a delivery mode is none"))
