@@ -11,7 +11,6 @@ mod expiry;
 mod isolation;
 mod lifecycle;
 mod logs;
-mod memory;
 mod migrations;
 mod push;
 mod refusals;

@@ -86,6 +86,9 @@ async fn others_are_served_while_slow_peers_trickle() {
         "others waited for {longest:?}"
     );
 
+    let peak = server.peak_memory();
+    assert!(peak < 128 << 20, "slow peers filled {} MiB", peak >> 20);
+
     for upload in uploads {
         let answer = upload.finish().await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

@@ -62,7 +62,7 @@ fn refused(builder: ServerBuilder) {
     assert_eq!(status.code(), Some(1), "{}", process.log());
     let log = process.log();
     assert!(
-        log.contains("platform-server: cannot use the database"),
+        log.contains("platform-server: cannot use PostgreSQL at"),
         "{log}"
     );
     assert_eq!(process.stdout(), "");

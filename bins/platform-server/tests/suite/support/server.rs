@@ -86,7 +86,10 @@ impl ServerBuilder {
     pub(crate) fn spawn(mut self) -> Process {
         let folder = tempfile::tempdir().unwrap();
         let create = |name| File::create(folder.path().join(name)).unwrap();
-        self.command.stdout(create(STDOUT)).stderr(create(STDERR));
+        self.command
+            .current_dir(folder.path())
+            .stdout(create(STDOUT))
+            .stderr(create(STDERR));
         let child = self.command.spawn().unwrap();
         Process { child, folder }
     }

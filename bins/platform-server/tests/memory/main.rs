@@ -1,7 +1,18 @@
-//! Memory does not grow with the files.
+//! Memory does not grow with the files. By itself, because cargo runs the tests of one file at a
+//! time: 800 MiB at once would make the other tests wait for the disk, and they this one.
 
-use crate::support::database::migrated;
-use crate::support::{Form, ServerBuilder, bytes, sha256};
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "the suite of the whole process uses the rest"
+)]
+#[path = "../suite/support/mod.rs"]
+mod support;
+
+use support::database::migrated;
+use support::{Form, ServerBuilder, bytes, sha256};
 
 const UPLOADS: u64 = 32;
 const BYTES: usize = 25 * 1024 * 1024;
