@@ -24,6 +24,7 @@ macro_rules! activity_columns {
          row.status, row.error_detail, row.created_at"
     };
 }
+pub(crate) use activity_columns;
 
 /// The conditions of a query: $1 is the workspace, $2 to $5 the filters, each null for none.
 macro_rules! matching_rows {
@@ -192,16 +193,21 @@ impl Filters {
 
 /// Reads a row; none when it is the one of nulls that stands for a cursor with nothing after it.
 fn activity(row: &Row) -> Result<Option<Activity>, PgError> {
-    let Some(id) = rows::column::<Option<Uuid>>(row, "id")? else {
-        return Ok(None);
-    };
-    Ok(Some(Activity {
-        id: ActivityId::from_uuid(id),
+    match rows::column::<Option<Uuid>>(row, "id")? {
+        Some(_) => stored_activity(row).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Reads a row of `activity`.
+pub(crate) fn stored_activity(row: &Row) -> Result<Activity, PgError> {
+    Ok(Activity {
+        id: ActivityId::from_uuid(rows::uuid(row, "id")?),
         workspace_id: WorkspaceId::from_uuid(rows::uuid(row, "workspace_id")?),
         seq: Seq(rows::column(row, "seq")?),
         created_at: rows::time(row, "created_at")?,
         content: content(row)?,
-    }))
+    })
 }
 
 fn content(row: &Row) -> Result<NewActivity, PgError> {

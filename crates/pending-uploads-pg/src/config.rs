@@ -18,6 +18,11 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const SESSION_OPTIONS: &str =
     "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s";
 
+/// What servers call their connections, unless the URL says otherwise.
+pub(crate) const SERVER_NAME: &str = "pending-uploads";
+/// What a copy calls its own, so that it is not taken for a server.
+const COPY_NAME: &str = "pending-uploads copy";
+
 /// Where the database is, and how it is to be spoken to.
 #[derive(Clone)]
 pub struct DatabaseConfig {
@@ -91,7 +96,7 @@ impl DatabaseConfig {
             .tcp_user_timeout(TCP_USER_TIMEOUT)
             .keepalives_idle(KEEPALIVE_IDLE);
         if postgres.get_application_name().is_none() {
-            postgres.application_name("pending-uploads");
+            postgres.application_name(SERVER_NAME);
         }
         Ok(Self {
             postgres,
@@ -112,6 +117,13 @@ impl DatabaseConfig {
     pub fn with_ca_file(mut self, path: PathBuf) -> Self {
         self.ca_file = Some(path);
         self
+    }
+
+    /// The same, with connections that are not taken for a server's.
+    pub(crate) fn for_copying(&self) -> Self {
+        let mut copying = self.clone();
+        copying.postgres.application_name(COPY_NAME);
+        copying
     }
 
     pub(crate) fn postgres(&self) -> &tokio_postgres::Config {

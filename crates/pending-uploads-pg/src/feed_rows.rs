@@ -2,8 +2,9 @@
 
 use std::time::SystemTime;
 
-use pending_uploads_core::{ActivityId, NewActivity, Seq, Timestamp, WorkspaceId};
+use pending_uploads_core::{Activity, ActivityId, NewActivity, Seq, Timestamp, WorkspaceId};
 use serde_json::Value;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{GenericClient, Statement};
 use uuid::Uuid;
 
@@ -25,6 +26,15 @@ pub(crate) const APPEND: &str = "WITH counter AS ( \
          AS fresh (id, activity_type, source_id, target_id, method, summary, request_body, \
              response_body, duration_ms, status, error_detail, ordinality) \
      RETURNING seq";
+
+/// Inserts rows that have their numbers and times, of a feed that is moved. The counters are left as
+/// they are.
+pub(crate) const RESTORE: &str = "INSERT INTO activity (workspace_id, seq, created_at, id, \
+         activity_type, source_id, target_id, method, summary, request_body, response_body, \
+         duration_ms, status, error_detail) \
+     SELECT * FROM unnest($1::uuid[], $2::int8[], $3::timestamptz[], $4::uuid[], $5::text[], \
+         $6::uuid[], $7::uuid[], $8::text[], $9::text[], $10::json[], $11::json[], $12::int8[], \
+         $13::text[], $14::text[])";
 
 /// Rows for one workspace's feed, laid out as the columns that [`APPEND`] takes.
 #[derive(Debug, Default)]
@@ -71,26 +81,11 @@ impl FeedRows {
         workspace: WorkspaceId,
         created_at: Timestamp,
     ) -> Result<Vec<Seq>, tokio_postgres::Error> {
-        let rows = client
-            .query(
-                append,
-                &[
-                    &workspace.as_uuid(),
-                    &self.ids,
-                    &self.activity_types,
-                    &self.source_ids,
-                    &self.target_ids,
-                    &self.methods,
-                    &self.summaries,
-                    &self.request_bodies,
-                    &self.response_bodies,
-                    &self.durations_ms,
-                    &self.statuses,
-                    &self.error_details,
-                    &SystemTime::from(created_at),
-                ],
-            )
-            .await?;
+        let (workspace, created_at) = (workspace.as_uuid(), SystemTime::from(created_at));
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&workspace];
+        params.extend(self.columns());
+        params.push(&created_at);
+        let rows = client.query(append, &params).await?;
         let mut seqs = rows
             .iter()
             .map(|row| row.try_get("seq").map(Seq))
@@ -98,6 +93,44 @@ impl FeedRows {
         seqs.sort_unstable();
         Ok(seqs)
     }
+
+    /// The columns, in the order in which both statements have them.
+    fn columns(&self) -> [&(dyn ToSql + Sync); 11] {
+        [
+            &self.ids,
+            &self.activity_types,
+            &self.source_ids,
+            &self.target_ids,
+            &self.methods,
+            &self.summaries,
+            &self.request_bodies,
+            &self.response_bodies,
+            &self.durations_ms,
+            &self.statuses,
+            &self.error_details,
+        ]
+    }
+}
+
+/// Inserts rows by [`RESTORE`], prepared.
+pub(crate) async fn restore(
+    client: &impl GenericClient,
+    restore: &Statement,
+    activities: Vec<Activity>,
+) -> Result<(), tokio_postgres::Error> {
+    let (mut workspaces, mut seqs, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rows = FeedRows::default();
+    for activity in activities {
+        workspaces.push(activity.workspace_id.as_uuid());
+        seqs.push(activity.seq.0);
+        times.push(SystemTime::from(activity.created_at));
+        rows.push(activity.id, activity.content);
+    }
+    let own: [&(dyn ToSql + Sync); 3] = [&workspaces, &seqs, &times];
+    client
+        .execute(restore, &[own.as_slice(), &rows.columns()].concat())
+        .await?;
+    Ok(())
 }
 
 /// The numbers, when there are any: a feed that nobody has is an unknown workspace's.

@@ -15,6 +15,7 @@
 //! transaction. No connection and no transaction is ever held while a client sends or receives.
 
 mod activity;
+mod archive;
 mod batch;
 mod burst;
 mod chunks;
@@ -25,16 +26,19 @@ mod feed_rows;
 mod hints;
 pub mod migrate;
 mod publish;
+mod restoration;
 mod rows;
 mod storage;
 mod sweep;
 mod workspaces;
 
 pub use activity::PgActivityLog;
+pub use archive::{ArchiveError, PgArchive};
 pub use batch::PgBatch;
 pub use config::{ConfigError, DatabaseConfig};
 pub use database::{Database, Schema, SchemaPart, Server};
 pub use pending_uploads_core::StorageConfig;
+pub use restoration::PgRestoration;
 pub use storage::PgStorage;
 pub use workspaces::PgWorkspaces;
 

@@ -165,26 +165,35 @@ fn callback(registration: &Registration) -> Option<String> {
 }
 
 fn delivery(row: &Row) -> Result<Delivery, PgError> {
-    let url: Option<&str> = rows::column(row, "callback_url")?;
-    match (stored_mode(row)?, url) {
-        (DeliveryMode::Poll, _) => Ok(Delivery::Poll),
-        (DeliveryMode::Push, None) => Ok(Delivery::Unreachable),
-        (DeliveryMode::Push, Some(url)) => Ok(Delivery::Push {
-            url: url
-                .parse()
-                .map_err(|_| PgError::Damaged("a callback URL is none"))?,
-            secret: InboundSecret::restore(rows::column(row, "inbound_secret")?),
-        }),
+    match stored_mode(row)? {
+        DeliveryMode::Poll => Ok(Delivery::Poll),
+        DeliveryMode::Push => match stored_callback(row)? {
+            None => Ok(Delivery::Unreachable),
+            Some(url) => Ok(Delivery::Push {
+                url,
+                secret: InboundSecret::restore(rows::column(row, "inbound_secret")?),
+            }),
+        },
     }
 }
 
-fn stored_mode(row: &Row) -> Result<DeliveryMode, PgError> {
+/// Reads where a workspace takes calls.
+pub(crate) fn stored_callback(row: &Row) -> Result<Option<CallbackUrl>, PgError> {
+    let url: Option<&str> = rows::column(row, "callback_url")?;
+    url.map(str::parse)
+        .transpose()
+        .map_err(|_| PgError::Damaged("a callback URL is none"))
+}
+
+/// Reads how a workspace receives.
+pub(crate) fn stored_mode(row: &Row) -> Result<DeliveryMode, PgError> {
     rows::column::<&str>(row, "delivery_mode")?
         .parse()
         .map_err(|_| PgError::Damaged("a delivery mode is none"))
 }
 
-fn token_digest(row: &Row) -> Result<TokenDigest, PgError> {
+/// Reads what is stored of a workspace's token.
+pub(crate) fn token_digest(row: &Row) -> Result<TokenDigest, PgError> {
     rows::column::<&[u8]>(row, "token_sha256")?
         .try_into()
         .map(TokenDigest::from_bytes)

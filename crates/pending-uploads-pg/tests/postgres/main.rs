@@ -5,6 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod archive;
 mod behaviour;
 mod contract;
 mod migrations;
