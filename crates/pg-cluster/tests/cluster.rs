@@ -1,9 +1,17 @@
 //! Clusters live, die and come back.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
 
 use pg_cluster::{Cluster, ClusterError, ClusterOptions, Durability, Programs, Tls};
 
@@ -102,4 +110,59 @@ fn statement_statistics_can_be_loaded() {
         .unwrap();
     assert_eq!(loaded, "pg_stat_statements");
     assert!(fs::metadata(cluster.log_file()).unwrap().len() > 0);
+}
+
+/// Runs the binary until it has printed where its cluster listens, and answers both. What it leaves
+/// goes with `folder`.
+fn start_in_a_process_of_its_own(folder: &TempDir) -> (Child, String) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_pg-cluster"))
+        .env("TMPDIR", folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut url = String::new();
+    BufReader::new(process.stdout.take().unwrap())
+        .read_line(&mut url)
+        .unwrap();
+    let port = url.trim().split([':', '/']).nth(4).unwrap();
+    (process, format!("127.0.0.1:{port}"))
+}
+
+/// Looks for half a minute whether nobody listens any more.
+fn nobody_listens(address: &str) -> bool {
+    (0..300).any(|_| {
+        let gone = TcpStream::connect(address).is_err();
+        if !gone {
+            thread::sleep(Duration::from_millis(100));
+        }
+        gone
+    })
+}
+
+#[test]
+fn a_cluster_does_not_outlive_the_process_that_started_it() {
+    // The user that PostgreSQL runs as must be let through.
+    let open = fs::Permissions::from_mode(0o755);
+    let folder = tempfile::Builder::new()
+        .permissions(open)
+        .tempdir()
+        .unwrap();
+
+    let (mut killed, address) = start_in_a_process_of_its_own(&folder);
+    assert!(TcpStream::connect(&address).is_ok());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(
+        nobody_listens(&address),
+        "the cluster outlived a killed process"
+    );
+
+    let (mut ended, address) = start_in_a_process_of_its_own(&folder);
+    drop(ended.stdin.take());
+    assert!(ended.wait().unwrap().success());
+    assert!(
+        nobody_listens(&address),
+        "the cluster outlived an ended process"
+    );
 }
