@@ -11,9 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use pg_cluster::{Cluster, ClusterError, ClusterOptions, Durability, Programs, Tls};
+use tempfile::TempDir;
 
 #[test]
 fn a_killed_cluster_comes_back_with_what_it_had_committed() {
