@@ -63,7 +63,7 @@ CREATE TABLE pending_uploads (
 -- What a workspace has still to take, oldest first; and, without visiting the table, how many
 -- files and bytes that is, which each publish asks for its quota.
 CREATE INDEX pending_uploads_waiting
-    ON pending_uploads (workspace_id, created_at, file_id, size_bytes, expires_at)
+    ON pending_uploads (workspace_id, created_at, file_id, size_bytes, expires_at, acked_at)
     WHERE acked_at IS NULL;
 
 -- The sweep takes acked files in the order of their acks…

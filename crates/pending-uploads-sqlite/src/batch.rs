@@ -12,16 +12,16 @@ use crate::database::Database;
 use crate::error::SqliteError;
 use crate::files::FileWriter;
 use crate::publish::{Placement, Publication};
-use crate::staged::Lease;
+use crate::staged::{Lease, TakenFiles};
 use crate::storage::SqliteStorage;
-use crate::writer::Promise;
+use crate::writer::{Place, Promise};
 
 /// The largest file whose bytes are kept in a row, in bytes. Measured: see the decision record on
 /// where bytes lie.
 pub(crate) const ROW_BYTES: usize = 128 * 1024;
 /// How many bytes a batch keeps in memory for its rows at most; a file that finds no room goes to
 /// the disk.
-const MEMORY_BYTES: usize = 1024 * 1024;
+const MEMORY_BYTES: usize = 512 * 1024;
 
 /// A [`Batch`] on SQLite.
 #[derive(Debug)]
@@ -143,12 +143,12 @@ impl Batch for SqliteBatch {
         if self.finished.is_empty() {
             return Err(Error::BatchMisused(BatchMisuse::NoFiles));
         }
-        let publication = self.publication();
-        let (lease, database) = (self.lease.take(), self.storage.database().clone());
-        let work = publish(database.clone(), lease, publication);
-        let uploads = database.run(work).await?;
-        database.signals().signal(self.workspace);
-        Ok(uploads)
+        let database = self.storage.database().clone();
+        // Waited for here, so that a caller that goes away leaves nothing in the queue.
+        let place = database.writer().place(self.in_memory).await?;
+        let (publication, lease) = (self.publication(), self.lease.take());
+        let work = publish(database.clone(), lease, publication, place);
+        Ok(database.run(work).await?)
     }
 }
 
@@ -209,7 +209,7 @@ impl SqliteBatch {
             .lease
             .get_or_insert_with(|| database.staged().enter(self.workspace, now));
         lease.add(file_id)?;
-        let mut writer = FileWriter::create(database, file_id).await?;
+        let mut writer = FileWriter::create(database, file_id, lease.watch()).await?;
         writer.write(database, held).await?;
         Ok(writer)
     }
@@ -243,29 +243,46 @@ impl SqliteBatch {
 }
 
 /// Runs to its end whoever goes away, so that the files on the disk are kept when their rows were
-/// committed, and deleted when they were not.
+/// committed, and deleted when they were not; and so that whoever waits for the feed is woken.
 async fn publish(
     database: Database,
     lease: Option<Lease>,
     publication: Publication,
+    place: Place,
 ) -> Result<Vec<PendingUpload>, SqliteError> {
-    let Some(lease) = lease else {
-        return write(&database, publication).await;
+    let workspace = publication.workspace;
+    let published = match lease {
+        Some(lease) => publish_with_files(&database, lease.take()?, publication, place).await,
+        None => write(&database, publication, place).await,
     };
-    let files = lease.take()?;
+    if published.is_ok() {
+        database.signals().signal(workspace);
+    }
+    published
+}
+
+async fn publish_with_files(
+    database: &Database,
+    files: TakenFiles,
+    publication: Publication,
+    place: Place,
+) -> Result<Vec<PendingUpload>, SqliteError> {
     let folder = Arc::clone(database.folder());
     let synced = database.blocking(move || Ok(folder.sync_names()?)).await;
     let published = match synced {
-        Ok(()) => write(&database, publication).await,
+        Ok(()) => write(database, publication, place).await,
         Err(error) => Err(error),
     };
-    if published.is_err() {
-        database
-            .blocking(move || {
+    match &published {
+        // A commit whose sync failed may come back after a crash: the next open of the folder knows.
+        Ok(_) | Err(SqliteError::Commit(..) | SqliteError::Closed) => {}
+        Err(_) => {
+            let delete = move || {
                 files.delete();
                 Ok(())
-            })
-            .await?;
+            };
+            database.blocking(delete).await?;
+        }
     }
     published
 }
@@ -273,7 +290,11 @@ async fn publish(
 async fn write(
     database: &Database,
     publication: Publication,
+    place: Place,
 ) -> Result<Vec<PendingUpload>, SqliteError> {
     let work = move |connection: &rusqlite::Connection| publication.write(connection);
-    database.writer().write(Promise::Durable, work).await
+    database
+        .writer()
+        .write_in(place, Promise::Durable, work)
+        .await
 }

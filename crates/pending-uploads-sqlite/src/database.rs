@@ -16,7 +16,7 @@ use crate::readers::Readers;
 use crate::rows::Id;
 use crate::schema;
 use crate::staged::StagedBatches;
-use crate::writer::Writer;
+use crate::writer::{Promise, Writer};
 
 /// `auto_vacuum` counts only before the first table is made. A write-ahead log that grew is cut back
 /// when it is next empty.
@@ -83,16 +83,19 @@ impl Database {
         })
     }
 
-    /// Looks whether the database can be read.
+    /// Looks whether the database can be read, and whether the writing thread is there.
     ///
     /// # Errors
     /// [`Unavailable`](pending_uploads_core::Error::Unavailable),
     /// [`Backend`](pending_uploads_core::Error::Backend).
     pub async fn check(&self) -> pending_uploads_core::Result<()> {
-        let work = |connection: &Connection| {
-            Ok(connection.query_row("SELECT count(*) >= 0 FROM feed_counters", [], |_| Ok(()))?)
+        let look = |connection: &Connection| {
+            let mut one = connection.prepare_cached("SELECT 1 FROM feed_counters LIMIT 1")?;
+            one.exists([])?;
+            Ok(())
         };
-        Ok(self.readers().read(work).await?)
+        self.readers().read(look).await?;
+        Ok(self.writer().write(Promise::BestEffort, |_| Ok(())).await?)
     }
 
     /// The folder.

@@ -57,7 +57,10 @@ pub(crate) enum SqliteError {
     /// A statement failed.
     #[error("a statement failed: {0}")]
     Statement(#[from] rusqlite::Error),
-    /// Everything that was written together could not be committed.
+    /// Everything that was written together was undone: nothing of it is there.
+    #[error("a transaction was undone: {0}")]
+    Undone(String, Option<ErrorCode>),
+    /// Everything that was written together could not be committed. A crash may yet bring it back.
     #[error("a commit failed: {0}")]
     Commit(String, Option<ErrorCode>),
     /// A file beside the database could not be written or read.
@@ -100,18 +103,23 @@ impl SqliteError {
     fn is_unavailable(&self) -> bool {
         match self {
             Self::Statement(error) => error.sqlite_error_code().is_some_and(may_pass),
-            Self::Commit(_, code) => code.is_some_and(may_pass),
+            Self::Undone(_, code) | Self::Commit(_, code) => code.is_some_and(may_pass),
             Self::File(error) => {
-                matches!(
-                    error.kind(),
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-                )
+                matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+                    || matches!(
+                        error.kind(),
+                        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                    )
             }
             Self::Closed => true,
             _ => false,
         }
     }
 }
+
+/// Too many files are open, in the system or in this process.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
 
 fn may_pass(code: ErrorCode) -> bool {
     matches!(

@@ -3,15 +3,17 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use pending_uploads_core::FileId;
 
 use crate::database::Database;
 use crate::error::SqliteError;
+use crate::staged::{LeaseWatch, delete_or_warn};
 
 /// How much is collected before it is written, in bytes.
-const BURST_BYTES: usize = 1024 * 1024;
+const BURST_BYTES: usize = 512 * 1024;
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -22,12 +24,23 @@ pub(crate) struct FileWriter {
 }
 
 impl FileWriter {
-    /// Makes the file, which nobody else has, for its owner's eyes only.
-    pub(crate) async fn create(database: &Database, file: FileId) -> Result<Self, SqliteError> {
-        let path = database.folder().file(file);
-        let file = database
-            .blocking(move || Ok(create_private(&path)?))
-            .await?;
+    /// Makes the file, which nobody else has, for its owner's eyes only. A batch that was dropped or
+    /// swept meanwhile has had its files deleted already, so that this one is deleted here.
+    pub(crate) async fn create(
+        database: &Database,
+        file: FileId,
+        batch: LeaseWatch,
+    ) -> Result<Self, SqliteError> {
+        let folder = Arc::clone(database.folder());
+        let create = move || {
+            let created = create_private(&folder.file(file))?;
+            if batch.is_held() {
+                return Ok(created);
+            }
+            delete_or_warn(&folder, file);
+            Err(SqliteError::BatchAbandoned)
+        };
+        let file = database.blocking(create).await?;
         Ok(Self {
             file: Some(file),
             burst: Vec::new(),

@@ -1,6 +1,6 @@
 //! The data folder: its layout, its lock, and what a crash may have left in it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder if need be, and takes its lock.
+    /// Makes the folder if need be, takes its lock, and makes what it lacks.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let unusable = |path: &Path| {
             let path = path.to_owned();
@@ -42,6 +42,9 @@ impl Folder {
         let lock = lock(&path)?;
         let files = path.join(FILES);
         make_private_dir(&files).map_err(unusable(&files))?;
+        // SQLite would make it readable for everybody; its log takes after it.
+        let database = database_in(&path);
+        open_private(&database).map_err(unusable(&database))?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -73,8 +76,7 @@ impl Folder {
     ) -> Result<u64, E> {
         let mut deleted = 0;
         for entry in fs::read_dir(self.path.join(FILES))? {
-            let name = entry?.file_name();
-            let Some(file) = name.to_str().and_then(|name| name.parse::<FileId>().ok()) else {
+            let Some(file) = file_of_ours(&entry?) else {
                 continue;
             };
             if !is_kept(file)? {
@@ -86,18 +88,21 @@ impl Folder {
     }
 }
 
+/// A regular file whose name is an id exactly as [`Folder::file`] writes it.
+fn file_of_ours(entry: &DirEntry) -> Option<FileId> {
+    let name = entry.file_name();
+    let id: FileId = name.to_str()?.parse().ok()?;
+    let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+    (is_file && id.to_string().as_str() == name).then_some(id)
+}
+
 fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = lock_in(folder);
     let unusable = |source| OpenError::Folder {
         path: path.clone(),
         source,
     };
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(unusable)?;
+    let lock = open_private(&path).map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
@@ -105,6 +110,15 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
         }),
         Err(TryLockError::Error(source)) => Err(unusable(source)),
     }
+}
+
+/// Opens a file as it is; makes it, for its owner's eyes only, if it is not there.
+fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn make_private_dir(path: &Path) -> io::Result<()> {

@@ -25,6 +25,7 @@ mod feed_rows;
 mod files;
 mod folder;
 mod inspect;
+mod log_length;
 mod publish;
 mod readers;
 mod restoration;

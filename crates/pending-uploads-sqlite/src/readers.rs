@@ -41,19 +41,30 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
     {
+        self.read_then(work, Ok).await
+    }
+
+    /// As [`read`](Self::read), and then, on the same thread, what needs the database no more: a
+    /// reader that stayed would keep the write-ahead log from being emptied.
+    pub(crate) async fn read_then<T, U, F, G>(&self, work: F, then: G) -> Result<U, SqliteError>
+    where
+        U: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
+        G: FnOnce(T) -> Result<U, SqliteError> + Send + 'static,
+    {
         let place = Arc::clone(&self.places)
             .acquire_owned()
             .await
             .map_err(|_| SqliteError::Closed)?;
         let idle = Arc::clone(&self.idle);
         let reading = self.runtime.spawn_blocking(move || {
-            let _place = place;
             let connection = pop(&idle).ok_or(SqliteError::Closed)?;
             let read = in_one_state(&connection, work);
             idle.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(connection);
-            read
+            drop(place);
+            then(read?)
         });
         reading.await.map_err(|_| SqliteError::Closed)?
     }

@@ -121,13 +121,13 @@ impl SqliteRestoration {
         }
         let database = &self.database;
         // The file is noted before it is made: whatever happens then, it is found.
-        self.lease
-            .get_or_insert_with(|| {
-                let staged = database.staged();
-                staged.enter(upload.workspace_id, upload.created_at)
-            })
-            .add(upload.file_id)?;
-        let mut writer = FileWriter::create(database, upload.file_id).await?;
+        let lease = self.lease.get_or_insert_with(|| {
+            let staged = database.staged();
+            staged.enter(upload.workspace_id, upload.created_at)
+        });
+        lease.add(upload.file_id)?;
+        let batch = lease.watch();
+        let mut writer = FileWriter::create(database, upload.file_id, batch).await?;
         while let Some(piece) = bytes.try_next().await? {
             writer.write(database, &piece).await?;
         }

@@ -35,6 +35,19 @@ struct StagedBatch {
     touched_at: Timestamp,
 }
 
+impl StagedBatch {
+    fn delete(self, folder: &Folder) -> Vec<SweptFile> {
+        let swept = self.files.iter().map(|file_id| SweptFile {
+            file_id: *file_id,
+            workspace_id: self.workspace,
+            filename: None,
+            size_bytes: delete_or_warn(folder, *file_id),
+            reason: SweepReason::Abandoned,
+        });
+        swept.collect()
+    }
+}
+
 impl StagedBatches {
     pub(crate) fn new(folder: Arc<Folder>, runtime: Handle) -> Self {
         Self {
@@ -73,7 +86,7 @@ impl StagedBatches {
     }
 
     /// Deletes the files of one batch that has been silent since before `horizon`.
-    pub(crate) fn sweep_one(&self, horizon: Timestamp) -> Result<Vec<SweptFile>, SqliteError> {
+    pub(crate) fn sweep_one(&self, horizon: Timestamp) -> Vec<SweptFile> {
         let silent = {
             let mut table = self.table();
             let key = table
@@ -84,18 +97,9 @@ impl StagedBatches {
             key.and_then(|key| table.batches.remove(&key))
         };
         let Some(batch) = silent else {
-            return Ok(Vec::new());
+            return Vec::new();
         };
-        let delete = |file_id: &FileId| {
-            Ok(SweptFile {
-                file_id: *file_id,
-                workspace_id: batch.workspace,
-                filename: None,
-                size_bytes: delete_file(&self.folder, *file_id)?,
-                reason: SweepReason::Abandoned,
-            })
-        };
-        batch.files.iter().map(delete).collect()
+        batch.delete(&self.folder)
     }
 
     /// A thread that panicked while it held the lock left the table whole: every use is one call.
@@ -121,6 +125,14 @@ impl Lease {
             .ok_or(SqliteError::BatchAbandoned)?;
         batch.touched_at = now;
         Ok(())
+    }
+
+    /// What tells, from another thread, whether the batch is still here.
+    pub(crate) fn watch(&self) -> LeaseWatch {
+        LeaseWatch {
+            staged: self.staged.clone(),
+            key: self.key,
+        }
     }
 
     /// Notes a file before it is made.
@@ -166,6 +178,20 @@ impl Drop for Lease {
     }
 }
 
+/// Tells whether a batch is still here.
+#[derive(Debug)]
+pub(crate) struct LeaseWatch {
+    staged: StagedBatches,
+    key: u64,
+}
+
+impl LeaseWatch {
+    /// Whether the batch was neither dropped nor swept.
+    pub(crate) fn is_held(&self) -> bool {
+        self.staged.table().batches.contains_key(&self.key)
+    }
+}
+
 /// Files on the disk whose fate is about to be decided.
 #[derive(Debug)]
 pub(crate) struct TakenFiles {
@@ -177,15 +203,22 @@ impl TakenFiles {
     /// Deletes them; one that cannot be deleted now is deleted when the folder is next opened.
     pub(crate) fn delete(self) {
         for file in self.files {
-            if let Err(error) = delete_file(&self.folder, file) {
-                warn!(file_id:% = file, error:% = error; "a discarded file is still on the disk");
-            }
+            delete_or_warn(&self.folder, file);
         }
     }
 }
 
-/// Deletes a file, and answers how long it was; one that is gone had no bytes.
-pub(crate) fn delete_file(folder: &Folder, file: FileId) -> io::Result<u64> {
+/// Deletes a file and answers how long it was; one that cannot be deleted now is deleted when the
+/// folder is next opened.
+pub(crate) fn delete_or_warn(folder: &Folder, file: FileId) -> u64 {
+    delete_file(folder, file).unwrap_or_else(|error| {
+        warn!(file_id:% = file, error:%; "a discarded file is still on the disk");
+        0
+    })
+}
+
+/// One that is gone had no bytes.
+fn delete_file(folder: &Folder, file: FileId) -> io::Result<u64> {
     let path = folder.file(file);
     match fs::metadata(&path).and_then(|found| fs::remove_file(&path).map(|()| found.len())) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),

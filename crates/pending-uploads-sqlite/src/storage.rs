@@ -1,6 +1,7 @@
 //! The store of files: look-ups on the narrow table, reads in windows.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -257,29 +258,50 @@ impl Reader {
         let (workspace, file, whole) = (self.workspace, self.file, self.end);
         let now = self.storage.now();
         let path = self.storage.database.folder().file(file);
-        let work = move |connection: &Connection| match find(
-            connection,
-            key(workspace, file, now),
-            start,
-            end,
-            whole,
-        )? {
-            Found::Bytes(piece) => Ok(Window {
+        let look = move |connection: &Connection| {
+            find(connection, key(workspace, file, now), start, end, whole)
+        };
+        let take = move |found| match found {
+            Found::Bytes(piece) => Ok(Some(Window {
                 piece,
                 end,
                 open: None,
-            }),
-            Found::InFile => {
-                let mut open = open.map_or_else(|| File::open(path), Ok)?;
-                let piece = files::read_at(&mut open, start, end - start)?;
-                Ok(Window {
-                    piece,
-                    end,
-                    open: Some(open),
-                })
-            }
+            })),
+            Found::InFile => match open.map_or_else(|| File::open(path), Ok) {
+                Ok(mut open) => {
+                    let piece = files::read_at(&mut open, start, end - start)?;
+                    Ok(Some(Window {
+                        piece,
+                        end,
+                        open: Some(open),
+                    }))
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error.into()),
+            },
         };
-        self.storage.database.readers().read(work).await
+        match self
+            .storage
+            .database
+            .readers()
+            .read_then(look, take)
+            .await?
+        {
+            Some(window) => Ok(window),
+            None => Err(self.why_missing().await),
+        }
+    }
+
+    /// The file is gone though its row was there: swept since, or lost.
+    async fn why_missing(&self) -> SqliteError {
+        let (workspace, file, now) = (self.workspace, self.file, self.storage.now());
+        let look = move |connection: &Connection| {
+            find(connection, key(workspace, file, now), 0, 1, 1).map(drop)
+        };
+        match self.storage.database.readers().read(look).await {
+            Ok(()) => SqliteError::Damaged("a file's bytes are gone"),
+            Err(error) => error,
+        }
     }
 
     /// Starts to read the window after `from`, if there is one.

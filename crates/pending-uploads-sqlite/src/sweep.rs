@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use log::warn;
 use pending_uploads_core::{
     FileId, NewActivity, SweepPolicy, SweepReason, Swept, SweptFile, Timestamp, WorkspaceId,
 };
@@ -12,7 +11,7 @@ use crate::database::Database;
 use crate::error::SqliteError;
 use crate::feed_rows;
 use crate::rows::{self, Id, Time};
-use crate::staged::delete_file;
+use crate::staged::delete_or_warn;
 use crate::writer::Promise;
 
 /// How many files one transaction deletes at most. Their bytes in the database are few: larger files
@@ -53,7 +52,7 @@ pub(crate) async fn step(
     if files.is_empty() {
         let staged = database.staged().clone();
         files = database
-            .blocking(move || staged.sweep_one(silent_since))
+            .blocking(move || Ok(staged.sweep_one(silent_since)))
             .await?;
     }
     Ok(Swept { files })
@@ -83,10 +82,7 @@ async fn sweep_published(
     database
         .blocking(move || {
             for candidate in deleted.iter().filter(|candidate| candidate.in_file) {
-                if let Err(error) = delete_file(&folder, candidate.file.file_id) {
-                    let file_id = candidate.file.file_id;
-                    warn!(file_id:%, error:%; "a swept file is still on the disk");
-                }
+                delete_or_warn(&folder, candidate.file.file_id);
             }
             Ok(deleted
                 .into_iter()
@@ -117,9 +113,17 @@ fn delete_published(
         }
     }
     if !deleted.is_empty() {
-        connection.execute_batch(GIVE_BACK)?;
+        give_back(connection)?;
     }
     Ok(deleted)
+}
+
+/// The statement is one step for each page.
+fn give_back(connection: &Connection) -> Result<(), SqliteError> {
+    let mut pages = connection.prepare(GIVE_BACK)?;
+    let mut given = pages.query([])?;
+    while given.next()?.is_some() {}
+    Ok(())
 }
 
 /// A workspace that is gone has no feed to say it in.
@@ -144,7 +148,8 @@ fn candidate(row: &Row<'_>) -> Result<Candidate, SqliteError> {
     let file = SweptFile {
         file_id: FileId::from_uuid(row.get::<_, Id>("file_id")?.0),
         workspace_id: WorkspaceId::from_uuid(row.get::<_, Id>("workspace_id")?.0),
-        filename: Some(rows::filename(row)?),
+        // A damaged name must not keep the file for ever.
+        filename: rows::filename(row).ok(),
         size_bytes: rows::byte_count(row, "size_bytes")?,
         reason,
     };

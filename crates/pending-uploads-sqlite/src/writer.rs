@@ -1,16 +1,24 @@
 //! The one thread that writes: everything that arrives while it commits is committed together next.
 
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use log::error;
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::error::SqliteError;
+use crate::log_length::LogLength;
 
 /// How many pieces of work share one commit at most, so that the first does not wait for too many.
 const GROUP: usize = 256;
-
+/// How many KiB share one commit at most, but for the last piece of work.
+const GROUP_KIB: u32 = 8 * 1024;
+/// How many KiB may be waiting for the thread; whoever has more to write waits outside.
+const QUEUE_KIB: u32 = 64 * 1024;
 /// Whether whoever asked was promised that the work survives a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Promise {
@@ -24,15 +32,27 @@ pub(crate) enum Promise {
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
     work: Sender<Job>,
+    room: Arc<Semaphore>,
+}
+
+/// Room in the queue, which whoever waits for it does not take from anybody by going away.
+#[derive(Debug)]
+pub(crate) struct Place {
+    kib: u32,
+    permit: OwnedSemaphorePermit,
 }
 
 struct Job {
     promise: Promise,
-    /// Does the work, and answers what to do when it is known how the commit went.
-    run: Box<dyn FnOnce(&Connection) -> Answer + Send>,
+    place: Place,
+    /// Does the work, or takes the reason why it cannot be done; answers what to do when it is
+    /// known how the commit went.
+    run: Box<Work>,
 }
 
-/// Tells whoever asked how it went. What it is given is the commit's failure, if it failed.
+type Work = dyn FnOnce(Result<&Connection, SqliteError>) -> Answer + Send;
+
+/// Tells whoever asked how it went. What it is given is the failure of the whole, if it failed.
 struct Answer {
     outcome: Outcome,
     tell: Box<dyn FnOnce(Option<SqliteError>) + Send>,
@@ -55,23 +75,51 @@ impl Writer {
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
-                write_groups(&connection, &jobs);
-                drop(connection);
+                Groups::new(connection).write(&jobs);
                 drop(guard);
             })?;
-        Ok(Self { work })
+        let room = usize::try_from(QUEUE_KIB).unwrap_or(Semaphore::MAX_PERMITS);
+        Ok(Self {
+            work,
+            room: Arc::new(Semaphore::new(room)),
+        })
     }
 
-    /// Runs work in a transaction that it may share with others', and answers when that is
+    /// Waits for room for work that writes so many bytes. A dropped future takes none.
+    pub(crate) async fn place(&self, bytes: usize) -> Result<Place, SqliteError> {
+        let kib = u32::try_from(bytes / 1024 + 1).map_or(QUEUE_KIB, |kib| kib.min(QUEUE_KIB));
+        let permit = Arc::clone(&self.room)
+            .acquire_many_owned(kib)
+            .await
+            .map_err(|_| SqliteError::Closed)?;
+        Ok(Place { kib, permit })
+    }
+
+    /// Runs small work in a transaction that it may share with others', and answers when that is
     /// committed. Work that fails is undone alone. A dropped future leaves the work done or not.
     pub(crate) async fn write<T, F>(&self, promise: Promise, work: F) -> Result<T, SqliteError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
     {
+        let place = self.place(0).await?;
+        self.write_in(place, promise, work).await
+    }
+
+    /// As [`write`](Self::write), in room that was waited for before.
+    pub(crate) async fn write_in<T, F>(
+        &self,
+        place: Place,
+        promise: Promise,
+        work: F,
+    ) -> Result<T, SqliteError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
+    {
         let (tell, told) = oneshot::channel();
-        let run = Box::new(move |connection: &Connection| {
-            let worked = work(connection);
+        let run = Box::new(move |connection: Result<&Connection, SqliteError>| {
+            let worked = connection.and_then(work);
             let outcome = if worked.is_ok() {
                 Outcome::Keep
             } else {
@@ -84,69 +132,154 @@ impl Writer {
             Answer { outcome, tell }
         });
         self.work
-            .send(Job { promise, run })
+            .send(Job {
+                promise,
+                place,
+                run,
+            })
             .map_err(|_| SqliteError::Closed)?;
         told.await.map_err(|_| SqliteError::Closed)?
     }
 }
 
-fn write_groups(connection: &Connection, jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
-        let group: Vec<Job> = std::iter::once(first)
-            .chain(jobs.try_iter().take(GROUP - 1))
-            .collect();
-        write_group(connection, group);
-    }
+/// The writing thread's own side.
+struct Groups {
+    connection: Connection,
+    log_length: LogLength,
 }
 
-fn write_group(connection: &Connection, group: Vec<Job>) {
-    let begun = begin(connection, &group);
-    let mut answers = Vec::with_capacity(group.len());
-    if begun.is_ok() {
-        answers.extend(group.into_iter().map(|job| run_alone(connection, job)));
+impl Groups {
+    fn new(connection: Connection) -> Self {
+        let log_length = LogLength::of(&connection);
+        Self {
+            connection,
+            log_length,
+        }
     }
-    // When it did not even begin, the jobs are dropped, and whoever asked is told by that.
-    let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
-    let failure = committed.err();
-    if failure.is_some() {
-        // Already undone when the commit failed for good.
-        drop(connection.execute_batch("ROLLBACK"));
-    }
-    for answer in answers {
-        let kept = answer.outcome == Outcome::Keep;
-        (answer.tell)(failure.as_ref().filter(|_| kept).map(commit_failed));
-    }
-}
 
-/// The sync can only be chosen between transactions.
-fn begin(connection: &Connection, group: &[Job]) -> rusqlite::Result<()> {
-    let durable = group.iter().any(|job| job.promise == Promise::Durable);
-    let synchronous = if durable { "FULL" } else { "NORMAL" };
-    connection.execute_batch(&format!(
-        "PRAGMA synchronous = {synchronous}; BEGIN IMMEDIATE"
-    ))
-}
+    fn write(&mut self, jobs: &Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            let mut group = gather(first, jobs);
+            while !group.is_empty() {
+                group = self.write_together(group);
+            }
+            self.log_length.check(&self.connection);
+        }
+        // Whoever opens the folder next, or copies it, finds all in the database itself.
+        self.log_length.cut(&self.connection);
+    }
 
-/// Runs one piece of work so that its failure takes none of the others with it.
-fn run_alone(connection: &Connection, job: Job) -> Answer {
-    let opened = connection.execute_batch("SAVEPOINT work");
-    let mut answer = (job.run)(connection);
-    let closed = opened.and_then(|()| {
-        connection.execute_batch(match answer.outcome {
+    /// Writes jobs in one transaction; answers those that it did not come to, because the work of
+    /// one before them broke the transaction.
+    fn write_together(&self, mut jobs: VecDeque<Job>) -> VecDeque<Job> {
+        if let Err(error) = self.begin(&jobs) {
+            for job in jobs {
+                refuse(job, undone(&error));
+            }
+            return VecDeque::new();
+        }
+        let mut places = Vec::with_capacity(jobs.len());
+        let mut answers = Vec::with_capacity(jobs.len());
+        while let Some(job) = jobs.pop_front() {
+            places.push(job.place.permit);
+            let broken = self.run_alone(job.run, &mut answers).err();
+            if let Some(error) = broken {
+                self.roll_back();
+                tell_all(answers, || Some(undone(&error)));
+                return jobs;
+            }
+        }
+        match self.connection.execute_batch("COMMIT") {
+            Ok(()) => tell_all(answers, || None),
+            Err(error) => {
+                self.roll_back();
+                tell_all(answers, || Some(commit_failed(&error)));
+            }
+        }
+        VecDeque::new()
+    }
+
+    /// The sync can only be chosen between transactions.
+    fn begin(&self, jobs: &VecDeque<Job>) -> rusqlite::Result<()> {
+        let durable = jobs.iter().any(|job| job.promise == Promise::Durable);
+        let synchronous = if durable { "FULL" } else { "NORMAL" };
+        self.connection.execute_batch(&format!(
+            "PRAGMA synchronous = {synchronous}; BEGIN IMMEDIATE"
+        ))
+    }
+
+    /// Runs one piece of work so that its failure takes none of the others with it. An error is one
+    /// of the whole transaction: a full disk, for one, makes SQLite undo all of it, and what came
+    /// after would be committed alone.
+    fn run_alone(
+        &self,
+        run: impl FnOnce(Result<&Connection, SqliteError>) -> Answer,
+        answers: &mut Vec<Answer>,
+    ) -> rusqlite::Result<()> {
+        if let Err(error) = self.connection.execute_batch("SAVEPOINT work") {
+            answers.push(run(Err(undone(&error))));
+            return Err(error);
+        }
+        let ran = catch_unwind(AssertUnwindSafe(|| run(Ok(&self.connection))));
+        // Whoever asked for work that panicked is told by its end of the channel being gone.
+        let outcome = ran.as_ref().map_or(Outcome::Undo, |answer| answer.outcome);
+        match ran {
+            Ok(answer) => answers.push(answer),
+            Err(_) => error!("a piece of work panicked"),
+        }
+        if self.connection.is_autocommit() {
+            return Err(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL),
+                Some("the whole transaction was undone".to_owned()),
+            ));
+        }
+        self.connection.execute_batch(match outcome {
             Outcome::Keep => "RELEASE work",
             Outcome::Undo => "ROLLBACK TO work; RELEASE work",
         })
-    });
-    if let Err(error) = closed
-        && answer.outcome == Outcome::Keep
-    {
-        let tell = answer.tell;
-        answer = Answer {
-            outcome: Outcome::Undo,
-            tell: Box::new(move |_| tell(Some(error.into()))),
-        };
     }
-    answer
+
+    /// There is nothing to roll back when SQLite has done it itself.
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            error!(error:%; "a transaction could not be rolled back");
+        }
+    }
+}
+
+/// The first job, and those that have come meanwhile.
+fn gather(first: Job, jobs: &Receiver<Job>) -> VecDeque<Job> {
+    let mut kib = first.place.kib;
+    let mut group = VecDeque::from([first]);
+    while group.len() < GROUP && kib < GROUP_KIB {
+        let Ok(next) = jobs.try_recv() else {
+            break;
+        };
+        kib += next.place.kib;
+        group.push_back(next);
+    }
+    group
+}
+
+/// What failed alone keeps its own reason.
+fn tell_all(answers: Vec<Answer>, failure: impl Fn() -> Option<SqliteError>) {
+    for answer in answers {
+        match answer.outcome {
+            Outcome::Keep => (answer.tell)(failure()),
+            Outcome::Undo => (answer.tell)(None),
+        }
+    }
+}
+
+fn refuse(job: Job, error: SqliteError) {
+    let answer = (job.run)(Err(error));
+    (answer.tell)(None);
+}
+
+fn undone(error: &rusqlite::Error) -> SqliteError {
+    SqliteError::Undone(error.to_string(), error.sqlite_error_code())
 }
 
 fn commit_failed(error: &rusqlite::Error) -> SqliteError {
@@ -158,15 +291,31 @@ mod tests {
     use super::*;
 
     fn writer() -> Writer {
+        writer_of_pages(1_000_000)
+    }
+
+    fn writer_of_pages(pages: u32) -> Writer {
         let connection = Connection::open_in_memory().unwrap();
         connection
-            .execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)")
+            .execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY, data BLOB)")
+            .unwrap();
+        connection
+            .pragma_update(None, "max_page_count", pages)
             .unwrap();
         Writer::start(connection, ()).unwrap()
     }
 
     fn insert(n: i64) -> impl FnOnce(&Connection) -> Result<usize, SqliteError> + Send + 'static {
-        move |connection| Ok(connection.execute("INSERT INTO t VALUES (?1)", [n])?)
+        insert_of(n, 0)
+    }
+
+    fn insert_of(
+        n: i64,
+        bytes: i64,
+    ) -> impl FnOnce(&Connection) -> Result<usize, SqliteError> + Send + 'static {
+        move |connection| {
+            Ok(connection.execute("INSERT INTO t VALUES (?1, zeroblob(?2))", [n, bytes])?)
+        }
     }
 
     async fn numbers(writer: &Writer) -> Vec<i64> {
@@ -178,19 +327,78 @@ mod tests {
         writer.write(Promise::Durable, work).await.unwrap()
     }
 
+    /// Keeps the thread busy until the answer is dropped, so that what comes next is one group.
+    fn hold(writer: &Writer) -> Sender<()> {
+        let (release, held) = channel::<()>();
+        let writer = writer.clone();
+        tokio::spawn(async move {
+            let work = move |_: &Connection| {
+                // An error says that it was let go.
+                Ok(held.recv().is_err())
+            };
+            writer.write(Promise::BestEffort, work).await
+        });
+        release
+    }
+
     #[tokio::test]
     async fn work_that_fails_takes_none_of_its_group_with_it() {
         let writer = writer();
         let (one, again, two) = tokio::join!(
             writer.write(Promise::Durable, insert(1)),
             writer.write(Promise::Durable, |connection: &Connection| {
-                connection.execute("INSERT INTO t VALUES (7)", [])?;
-                Ok(connection.execute("INSERT INTO t VALUES (1)", [])?)
+                insert(7)(connection)?;
+                insert(1)(connection)
             }),
             writer.write(Promise::BestEffort, insert(2)),
         );
         assert!(one.is_ok() && again.is_err() && two.is_ok());
         assert_eq!(numbers(&writer).await, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_takes_none_of_its_group_with_it() {
+        let writer = writer();
+        let release = hold(&writer);
+        let (one, panicked, two) = tokio::join!(
+            writer.write(Promise::Durable, insert(1)),
+            writer.write(Promise::Durable, |connection: &Connection| {
+                insert(7)(connection)?;
+                if connection.is_busy() {
+                    Ok(0)
+                } else {
+                    panic!("on purpose")
+                }
+            }),
+            async {
+                drop(release);
+                writer.write(Promise::Durable, insert(2)).await
+            },
+        );
+        assert!(one.is_ok() && two.is_ok());
+        assert!(matches!(panicked, Err(SqliteError::Closed)));
+        assert_eq!(numbers(&writer).await, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_undoes_what_was_told_to_have_failed_and_nothing_else() {
+        let writer = writer_of_pages(40);
+        let release = hold(&writer);
+        let (one, full, two) = tokio::join!(
+            writer.write(Promise::Durable, insert(1)),
+            writer.write(Promise::Durable, insert_of(2, 1_000_000)),
+            async {
+                drop(release);
+                writer.write(Promise::Durable, insert(3)).await
+            },
+        );
+        assert!(full.is_err());
+        let told: Vec<i64> = [(1, one.is_ok()), (3, two.is_ok())]
+            .into_iter()
+            .filter_map(|(n, done)| done.then_some(n))
+            .collect();
+        assert_eq!(numbers(&writer).await, told);
+        assert!(writer.write(Promise::Durable, insert(4)).await.is_ok());
     }
 
     #[tokio::test]

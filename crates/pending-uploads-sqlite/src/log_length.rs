@@ -1,0 +1,74 @@
+//! Keeps the write-ahead log short, even while somebody reads at every moment.
+//!
+//! SQLite itself copies the log into the database every few megabytes, as far as no reader still
+//! looks at an older state, and begins it anew when nobody looks at it at all. Under readers that
+//! overlap without end that moment never comes, and the log grows with everything that is written.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::warn;
+use rusqlite::Connection;
+
+/// How long the log may become before the writer waits for those who read, in bytes.
+pub(crate) const LONG_BYTES: u64 = 16 * 1024 * 1024;
+/// How long the writer waits for them. Ours read for a moment each; whoever looks into the database
+/// from outside may take longer, and is not waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long it waits for the database otherwise. Nobody else writes, but for a person with a tool.
+const BUSY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks after the log of one connection.
+#[derive(Debug)]
+pub(crate) struct LogLength {
+    /// There is none for a database in memory.
+    path: Option<PathBuf>,
+    /// From which length on it is cut, in bytes.
+    long: u64,
+}
+
+impl LogLength {
+    /// Looks after the log of the database that `connection` writes.
+    pub(crate) fn of(connection: &Connection) -> Self {
+        let database = connection.path().filter(|path| !path.is_empty());
+        Self {
+            path: database.map(|path| PathBuf::from(format!("{path}-wal"))),
+            long: LONG_BYTES,
+        }
+    }
+
+    /// Cuts the log if it is long: to be called between two transactions.
+    pub(crate) fn check(&mut self, connection: &Connection) {
+        let length = self.measure();
+        if length < LONG_BYTES {
+            self.long = LONG_BYTES;
+        }
+        if length >= self.long {
+            self.cut(connection);
+            // Somebody who did not let go in time is not waited for again until it has grown on.
+            self.long = self.measure() + LONG_BYTES;
+        }
+    }
+
+    /// Copies all of the log into the database and empties it, if those who read let go in time.
+    pub(crate) fn cut(&self, connection: &Connection) {
+        if self.path.is_none() {
+            return;
+        }
+        let cut = || {
+            connection.busy_timeout(PATIENCE)?;
+            let cut = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            connection.busy_timeout(BUSY_PATIENCE)?;
+            cut
+        };
+        if let Err(error) = cut() {
+            warn!(error:%; "the write-ahead log could not be copied into the database");
+        }
+    }
+
+    fn measure(&self) -> u64 {
+        let length = |path| fs::metadata(path).map_or(0, |found| found.len());
+        self.path.as_ref().map_or(0, length)
+    }
+}
