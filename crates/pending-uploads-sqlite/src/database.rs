@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use log::info;
 use pending_uploads_core::{FeedSignals, FileId};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -166,10 +167,7 @@ fn open_writer(folder: &Folder) -> Result<Connection, OpenError> {
     };
     let mut connection =
         Connection::open(folder.database()).map_err(|error| unusable(error.to_string()))?;
-    let found = connection
-        .execute_batch(WRITER_PRAGMAS)
-        .and_then(|()| schema::version(&connection))
-        .map_err(|error| unusable(error.to_string()))?;
+    let found = version(&connection).map_err(|error| unusable(error.to_string()))?;
     if found > schema::NEWEST {
         return Err(OpenError::Newer {
             path: path.to_owned(),
@@ -177,8 +175,21 @@ fn open_writer(folder: &Folder) -> Result<Connection, OpenError> {
             known: schema::NEWEST,
         });
     }
+    prepare(&connection).map_err(|error| unusable(error.to_string()))?;
     schema::migrate(&mut connection).map_err(|error| unusable(error.to_string()))?;
     Ok(connection)
+}
+
+/// Asks for the version in such a way that the database of a newer program, and its log, stay as
+/// they are when the connection is dropped now.
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    schema::version(connection)
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    connection.execute_batch(WRITER_PRAGMAS)
 }
 
 /// Nobody else has the folder open, and no upload is under way yet: a file without a row is nobody's.

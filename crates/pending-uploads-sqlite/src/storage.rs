@@ -345,13 +345,15 @@ fn find(
         return Ok(Found::InFile);
     }
     let missing = || SqliteError::Damaged("bytes of a file are missing");
-    let data: Vec<u8> = connection
+    let data = connection
         .prepare_cached(BYTES)?
         .query_row(
             params![file, signed(start)? + 1, signed(end - start)?],
-            |row| row.get(0),
+            // A stretch of no bytes is null.
+            |row| row.get::<_, Option<Vec<u8>>>(0),
         )
         .optional()?
+        .flatten()
         .ok_or_else(missing)?;
     if data.len() as u64 == end - start {
         Ok(Found::Bytes(data.into()))

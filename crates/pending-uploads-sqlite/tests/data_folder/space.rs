@@ -1,0 +1,62 @@
+//! The space of swept files is given back.
+
+use crate::support::{KIB, MIB, Platform, close, database_file, inside, length, log_file, noise};
+
+/// How long the database is, in bytes, by its own account; and how much of that is free.
+fn pages(platform: &Platform) -> (i64, i64) {
+    let connection = inside(platform.database.path());
+    let ask = |what| -> i64 {
+        connection
+            .pragma_query_value(None, what, |row| row.get(0))
+            .unwrap()
+    };
+    let size = ask("page_size");
+    (size * ask("page_count"), size * ask("freelist_count"))
+}
+
+/// Publishes 50 MB of files that are kept in rows.
+async fn fill(platform: &Platform) {
+    let workspace = platform.workspace().await;
+    for batch in 0..100 {
+        let files: Vec<_> = (0..5)
+            .map(|file| noise(100_000, batch * 5 + file))
+            .collect();
+        let uploads = platform.publish_all(workspace, &files).await;
+        platform.ack(&uploads).await;
+    }
+}
+
+#[tokio::test]
+async fn the_database_gives_the_space_of_swept_files_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = Platform::open(folder.path()).await;
+    fill(&platform).await;
+    assert!(pages(&platform).0 > 50_000_000);
+    assert_eq!(platform.sweep_acked().await.len(), 500);
+    let (length, free) = pages(&platform);
+    assert!(length < 2_000_000, "{length} bytes, {free} of them free");
+}
+
+#[tokio::test]
+async fn a_swept_folder_is_small_on_the_disk_when_it_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = Platform::open(folder.path()).await;
+    fill(&platform).await;
+    platform.sweep_acked().await;
+    close(platform).await;
+    let on_disk = length(&database_file(folder.path()));
+    assert!(on_disk < 2_000_000, "{on_disk} bytes");
+}
+
+#[tokio::test]
+async fn a_closed_folder_has_everything_in_the_database_and_nothing_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..20 {
+        let platform = Platform::open(folder.path()).await;
+        let workspace = platform.workspace().await;
+        platform.publish(workspace, &noise(50 * KIB, round)).await;
+        close(platform).await;
+        assert_eq!(length(&log_file(folder.path())), 0, "round {round}");
+    }
+    assert!(length(&database_file(folder.path())) > MIB as u64);
+}
