@@ -48,4 +48,4 @@ CREATE TABLE activity (
 CREATE UNIQUE INDEX activity_id ON activity (id);
 
 -- Pruning walks the feeds from their oldest row.
-CREATE INDEX activity_created_at ON activity (created_at);
+CREATE INDEX activity_created_at ON activity (created_at, id);

@@ -41,7 +41,7 @@ CREATE TABLE activity (
 CREATE UNIQUE INDEX activity_seq ON activity (workspace_id, seq);
 
 -- Pruning walks the feeds from their oldest row.
-CREATE INDEX activity_created_at ON activity (created_at);
+CREATE INDEX activity_created_at ON activity (created_at, id);
 
 -- One narrow row for each published file.
 CREATE TABLE pending_uploads (

@@ -89,7 +89,8 @@ pub(crate) struct ServeFlags {
     /// How long rows stay in a workspace's feed.
     #[arg(long, env, value_name = "SECONDS", default_value = "2592000", value_parser = seconds)]
     feed_retention_secs: Duration,
-    /// How long an upload may store nothing before its bytes are swept; more than the idle timeout.
+    /// How long an upload may store nothing before its bytes are swept; at least twice the idle
+    /// timeout.
     #[arg(long, env, value_name = "SECONDS", default_value = "3600", value_parser = seconds)]
     staging_lease_secs: Duration,
     /// How long after the end of a sweep the next one begins.
@@ -160,7 +161,7 @@ pub(crate) enum SettingsError {
     Limits(InvalidLimits),
     /// Uploads would be swept while the server still waits for their next byte.
     #[error(
-        "STAGING_LEASE_SECS ({}) must be more than IDLE_TIMEOUT_SECS ({})",
+        "STAGING_LEASE_SECS ({}) must be at least twice IDLE_TIMEOUT_SECS ({})",
         lease.as_secs(),
         idle.as_secs()
     )]
@@ -204,7 +205,8 @@ impl StoreFlags {
 impl ServeFlags {
     /// Checks them, and works out the defaults that depend on others.
     pub(crate) fn parse(self, store: StoreSettings) -> Result<ServeSettings, SettingsError> {
-        if self.staging_lease_secs <= self.idle_timeout_secs {
+        // A batch renews its lease when a quarter of it is over and bytes arrive.
+        if self.staging_lease_secs < self.idle_timeout_secs * 2 {
             return Err(SettingsError::Lease {
                 lease: self.staging_lease_secs,
                 idle: self.idle_timeout_secs,
@@ -221,6 +223,7 @@ impl ServeFlags {
                     waiting_bytes: self.max_waiting_bytes,
                     waiting_files: self.max_waiting_files,
                 },
+                staging_lease: self.staging_lease_secs,
             },
             sweep: SweepPolicy {
                 ack_retention: self.ack_retention_secs,
@@ -342,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_silence_could_outlast_is_refused() {
-        let error = settings(&["--staging-lease-secs=60", "--idle-timeout-secs=60"]).unwrap_err();
+        let error = settings(&["--staging-lease-secs=119", "--idle-timeout-secs=60"]).unwrap_err();
         assert!(matches!(error, SettingsError::Lease { .. }));
     }
 

@@ -111,14 +111,19 @@ pub struct StorageConfig {
     pub ttl: Duration,
     /// How much may wait for one workspace.
     pub quota: Quota,
+    /// After how long a silence a batch is taken to be abandoned: what the sweeper is told as its
+    /// [`SweepPolicy::staging_lease`](crate::SweepPolicy::staging_lease). A batch that is written to
+    /// renews its lease whenever a quarter of it is over.
+    pub staging_lease: Duration,
 }
 
-/// 24 hours, and the default quota.
+/// 24 hours, the default quota, and an hour of silence.
 impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             ttl: Duration::from_hours(24),
             quota: Quota::default(),
+            staging_lease: Duration::from_hours(1),
         }
     }
 }

@@ -8,6 +8,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{ActivityLog, Clock, Error, Result, Stats, Storage, SweepPolicy, SweptFile};
 
+/// How often feeds are pruned, or as often as their retention is over: rows live for weeks, and a
+/// pass looks at the newest row of every workspace that has been quiet for as long.
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
+
 /// Sweeps a store and prunes its feeds until nothing is left to do, at intervals.
 #[derive(Clone)]
 pub struct Sweeper {
@@ -52,17 +56,26 @@ impl Sweeper {
         }
     }
 
-    /// Sweeps at once and then every `every`, for ever; a sweep that fails is logged, and the next
+    /// Sweeps at once and then every `every`, for ever, and prunes the feeds at once and then every
+    /// hour, or as often as their retention is over; a sweep that fails is logged, and the next
     /// one tries again. Dropping the future ends it between two steps or in one, which the store
     /// then does whole or not at all. Several instances may sweep one store at once.
     pub async fn run(&self, every: Duration) {
         let mut ticks = interval(every.max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pruned = None;
         loop {
             ticks.tick().await;
-            match self.sweep_until_dry().await {
+            match self.sweep_files().await {
                 Ok(_) => self.report_stats().await,
                 Err(error) => log_failure(&error),
+            }
+            let prune_every = PRUNE_EVERY.min(self.policy.feed_retention);
+            if pruned.is_none_or(|at: Instant| at.elapsed() >= prune_every) {
+                pruned = Some(Instant::now());
+                if let Err(error) = self.prune_until_dry().await {
+                    log_failure(&error);
+                }
             }
         }
     }
@@ -72,12 +85,21 @@ impl Sweeper {
     /// # Errors
     /// Those of [`Storage::sweep`] and [`ActivityLog::prune`]; what was swept before stays swept.
     pub async fn sweep_until_dry(&self) -> Result<SweepSummary> {
+        let summary = self.sweep_files().await?;
+        let feed_rows = self.prune_until_dry().await?;
+        Ok(SweepSummary {
+            feed_rows,
+            ..summary
+        })
+    }
+
+    async fn sweep_files(&self) -> Result<SweepSummary> {
         let mut summary = SweepSummary::default();
         loop {
             let started = Instant::now();
             let swept = self.storage.sweep(&self.policy).await?;
             if swept.is_dry() {
-                break;
+                return Ok(summary);
             }
             for file in &swept.files {
                 log_swept(file, started.elapsed());
@@ -85,8 +107,6 @@ impl Sweeper {
                 summary.bytes += file.size_bytes;
             }
         }
-        summary.feed_rows = self.prune_until_dry().await?;
-        Ok(summary)
     }
 
     async fn prune_until_dry(&self) -> Result<u64> {

@@ -1,6 +1,6 @@
 //! The feed: appended through the one statement, read by cursor, waited for without a connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -9,6 +9,7 @@ use pending_uploads_core::{
     FeedStart, FeedText, NewActivity, Result, Seq, Source, Timestamp, WorkspaceId,
 };
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::database::Database;
@@ -53,17 +54,28 @@ const NEWEST: &str = concat!(
     " ORDER BY row.seq DESC LIMIT $6"
 );
 
-/// The newest row of each feed stays, so that a quiet workspace keeps its cursor.
-const PRUNE: &str = "DELETE FROM activity WHERE id IN ( \
-         SELECT row.id FROM activity AS row WHERE row.created_at < $1 AND row.seq < ( \
-             SELECT last_seq FROM feed_counters WHERE workspace_id = row.workspace_id) \
-         ORDER BY row.created_at LIMIT 1000 FOR UPDATE SKIP LOCKED) RETURNING id";
+/// One step of a pass over old rows, from where the one before ended. The newest row of each feed
+/// stays, so that a quiet workspace keeps its cursor; a pass goes over such rows once.
+const PRUNE: &str = "WITH step AS ( \
+         SELECT id, workspace_id, seq, created_at FROM activity \
+         WHERE created_at < $1 AND (created_at, id) > ($2, $3) \
+         ORDER BY created_at, id LIMIT 2000 \
+     ), gone AS ( \
+         DELETE FROM activity USING step WHERE activity.id = step.id AND NOT EXISTS ( \
+             SELECT FROM feed_counters AS counter WHERE counter.workspace_id = step.workspace_id \
+                 AND counter.last_seq <= step.seq) \
+         RETURNING activity.id \
+     ) \
+     SELECT created_at, id, (SELECT count(*) FROM gone) AS deleted FROM step \
+     ORDER BY created_at DESC, id DESC LIMIT 1";
 
 /// [`ActivityLog`] on PostgreSQL. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct PgActivityLog {
     database: Database,
     clock: Arc<dyn Clock>,
+    /// How far the pass of pruning that is under way has come.
+    pruned_to: Arc<Mutex<PruneMark>>,
 }
 
 impl PgActivityLog {
@@ -72,6 +84,7 @@ impl PgActivityLog {
         Self {
             database: database.clone(),
             clock,
+            pruned_to: Arc::default(),
         }
     }
 }
@@ -84,7 +97,6 @@ impl ActivityLog for PgActivityLog {
         let content = activity.clone();
         let work = async move { append(&database, workspace, id, content, created_at).await };
         let seq = self.database.run(work).await?;
-        self.database.announce(workspace);
         Ok(Activity {
             id,
             workspace_id: workspace,
@@ -99,7 +111,7 @@ impl ActivityLog for PgActivityLog {
         let limit = i64::from(query.limit.get());
         let workspace = workspace.as_uuid();
         let shared = [
-            &workspace as &(dyn tokio_postgres::types::ToSql + Sync),
+            &workspace as &(dyn ToSql + Sync),
             &filters.activity_type,
             &filters.from_canvas,
             &filters.created_since,
@@ -144,11 +156,66 @@ impl ActivityLog for PgActivityLog {
     }
 
     async fn prune(&self, horizon: Timestamp) -> Result<u64> {
-        let horizon = SystemTime::from(horizon);
-        let pruned = self.database.query(PRUNE, &[&horizon]).await?;
-        Ok(pruned.len() as u64)
+        loop {
+            let mark = self.pruned_to();
+            let params: [&(dyn ToSql + Sync); 3] = [
+                &SystemTime::from(horizon),
+                &SystemTime::from(mark.created_at),
+                &mark.id,
+            ];
+            let rows = self.database.query(PRUNE, &params).await?;
+            let Some(row) = rows.first() else {
+                self.set_pruned_to(PruneMark::default());
+                return Ok(0);
+            };
+            self.set_pruned_to(PruneMark {
+                created_at: rows::time(row, "created_at")?,
+                id: rows::uuid(row, "id")?,
+            });
+            match rows::byte_count(row, "deleted")? {
+                0 => {}
+                deleted => return Ok(deleted),
+            }
+        }
     }
 }
+
+impl PgActivityLog {
+    fn pruned_to(&self) -> PruneMark {
+        *self
+            .pruned_to
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_pruned_to(&self, mark: PruneMark) {
+        *self
+            .pruned_to
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = mark;
+    }
+}
+
+/// The last row that a pass of pruning has looked at.
+#[derive(Debug, Clone, Copy)]
+struct PruneMark {
+    created_at: Timestamp,
+    id: Uuid,
+}
+
+/// Before every row.
+impl Default for PruneMark {
+    fn default() -> Self {
+        Self {
+            created_at: EARLIEST,
+            id: Uuid::nil(),
+        }
+    }
+}
+
+/// The first day of the year 1: the store knows no earlier times than 4713 BC, and no row is from
+/// before either.
+const EARLIEST: Timestamp = Timestamp::from_micros(-62_135_596_800_000_000);
 
 /// One statement, and so a transaction of its own.
 async fn append(
@@ -166,6 +233,8 @@ async fn append(
         rows.append(&**client, &append, workspace, created_at)
             .await?,
     )?;
+    // Here, so that readers are woken even when the caller has gone away.
+    database.announce(workspace);
     seqs.first().copied().ok_or(PgError::UnknownWorkspace)
 }
 
@@ -185,10 +254,15 @@ impl Filters {
                 .as_ref()
                 .map(|kind| kind.as_str().to_owned()),
             from_canvas: query.source.map(|source| source == Source::Canvas),
-            created_since: query.created_since.map(SystemTime::from),
-            created_before: query.created_before.map(SystemTime::from),
+            created_since: query.created_since.map(stored_time),
+            created_before: query.created_before.map(stored_time),
         }
     }
+}
+
+/// A time that the store can compare with; one from before all rows is as good as another.
+fn stored_time(time: Timestamp) -> SystemTime {
+    time.max(EARLIEST).into()
 }
 
 /// Reads a row; none when it is the one of nulls that stands for a cursor with nothing after it.

@@ -30,8 +30,13 @@ const RETRY_PAUSES: [Duration; 3] = [
     Duration::from_millis(200),
     Duration::from_millis(800),
 ];
-/// How often a batch that stays under a burst shows that it is alive. Well under any lease.
-const TOUCH_EVERY: Duration = Duration::from_mins(5);
+/// The part of its lease after which a batch that stays under a burst shows that it is alive.
+const RENEWED_AFTER: u32 = 4;
+
+/// Where a burst that is sent again after it was committed is found to be there already.
+const STAGING_TABLES: [&str; 2] = ["staged_batches", "pending_upload_chunks"];
+/// Where a publish is.
+const PUBLISHED_TABLE: [&str; 1] = ["pending_uploads"];
 
 const INSERT_BATCH: &str = "INSERT INTO staged_batches (batch_id, file_ids, touched_at, \
      workspace_id) VALUES ($1, $2, $3, $4)";
@@ -147,7 +152,6 @@ impl Batch for PgBatch {
         let uploads = self.storage.database().run(work).await?;
         // There is nothing left to discard.
         self.staging = Staging::InMemory;
-        self.storage.database().announce(self.workspace);
         Ok(uploads)
     }
 }
@@ -214,7 +218,8 @@ impl PgBatch {
                 self.store(chunks).await?;
             }
         }
-        let silent_since = self.touched_at.saturating_add(TOUCH_EVERY);
+        let lease = self.storage.config().staging_lease;
+        let silent_since = self.touched_at.saturating_add(lease / RENEWED_AFTER);
         if self.staging == Staging::InStore && silent_since < self.storage.now() {
             self.store(Vec::new()).await?;
         }
@@ -311,7 +316,7 @@ async fn store_with_retries(database: Database, burst: StoredBurst) -> Result<()
     loop {
         let outcome = match store_once(&database, &burst).await {
             // The try before this one was committed, and only its answer was lost.
-            Err(error) if tries > 0 && error.is_unique_violation() => Ok(()),
+            Err(error) if tries > 0 && error.is_repetition_in(&STAGING_TABLES) => Ok(()),
             outcome => outcome,
         };
         match (outcome, pauses.next()) {
@@ -362,12 +367,17 @@ async fn publish_with_retries(
     loop {
         let outcome = match publish_once(&database, &publication).await {
             // The ids are ours alone: whoever published them was the try before this one.
-            Err(error) if tries > 0 && error.is_unique_violation() => Ok(()),
+            Err(error) if tries > 0 && error.is_repetition_in(&PUBLISHED_TABLE) => Ok(()),
             outcome => outcome,
         };
         match (outcome, pauses.next()) {
             (Err(error), Some(pause)) if error.is_transient() => sleep(*pause).await,
-            (outcome, _) => return outcome.map(|()| publication.uploads),
+            (outcome, _) => {
+                outcome?;
+                // Here, so that readers are woken even when the caller has gone away.
+                database.announce(publication.workspace);
+                return Ok(publication.uploads);
+            }
         }
         tries += 1;
     }

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use tokio_postgres::config::{Host, SslMode};
 
-/// How long a connection may take to come about, its TLS handshake included.
+/// How long each address of the server may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long sent data may stay unacknowledged before the connection is given up.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 /// After how long a silent connection is probed.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-/// What the server is told when a connection starts: no statement of ours runs for long, and a
-/// lock or a transaction that we lost must not be held for ever.
-const SESSION_OPTIONS: &str =
-    "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s";
+/// What the server is told when a connection starts: no statement of ours runs for long, a
+/// lock or a transaction that we lost must not be held for ever, and what a feed's counter makes
+/// others wait for is then seen by them.
+const SESSION_OPTIONS: &str = "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s \
+     -c default_transaction_isolation=read\\ committed";
 
 /// What servers call their connections, unless the URL says otherwise.
 pub(crate) const SERVER_NAME: &str = "pending-uploads";

@@ -13,10 +13,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{ConfigError, DatabaseConfig};
 use crate::error::PgError;
@@ -26,7 +27,7 @@ use crate::rows;
 /// How long a caller waits for a connection before it is told that the store is unavailable.
 const POOL_WAIT: Duration = Duration::from_secs(10);
 /// How long making one may take, every address and the TLS handshake tried.
-const POOL_CREATE: Duration = Duration::from_secs(10);
+pub(crate) const POOL_CREATE: Duration = Duration::from_secs(10);
 
 /// How long to pause before a statement whose connection was lost is sent again.
 const LOST_PAUSES: [Duration; 3] = [
@@ -243,7 +244,9 @@ impl Database {
 
     /// A connection outside of the pool, for migrations.
     pub(crate) async fn dedicated_client(&self) -> std::result::Result<Client, PgError> {
-        let (client, _) = self.inner.connector.connect(&self.inner.postgres).await?;
+        let connecting = self.inner.connector.connect(&self.inner.postgres);
+        let connected = timeout(POOL_CREATE, connecting).await;
+        let (client, _) = connected.map_err(|_| PgError::ConnectTimeout)??;
         Ok(client)
     }
 }
@@ -263,13 +266,14 @@ impl Connect for Connector {
     ) -> BoxFuture<'_, std::result::Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
         let (tls, postgres) = (self.tls.clone(), postgres.clone());
         let runtime = self.runtime.clone();
-        let connecting = self.runtime.spawn(async move {
+        // Whoever does not wait for it to the end ends it.
+        let connecting = AbortOnDropHandle::new(self.runtime.spawn(async move {
             let (client, connection) = postgres.connect(tls).await?;
             // How a connection ended is told to whoever uses it next, and logged there.
             let driver = runtime.spawn(connection.map(drop));
             client.batch_execute(DURABLE_SESSION).await?;
             Ok((client, driver))
-        });
+        }));
         async move {
             match connecting.await {
                 Ok(connected) => connected,

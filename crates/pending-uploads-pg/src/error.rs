@@ -1,5 +1,7 @@
 //! What can go wrong between us and PostgreSQL, precisely; and what callers are told of it.
 
+use std::error::Error as StdError;
+
 use deadpool_postgres::PoolError;
 use pending_uploads_core::{Error, QuotaRefusal, StoreName};
 use tokio_postgres::error::SqlState;
@@ -19,6 +21,9 @@ pub(crate) enum PgError {
     /// The task that did the work is gone: its runtime is shutting down.
     #[error("the work was cut off")]
     CutOff(#[from] tokio::task::JoinError),
+    /// A connection outside of the pool did not come about in time.
+    #[error("connecting took too long")]
+    ConnectTimeout,
     /// A stored value is not what was once written.
     #[error("damaged data: {0}")]
     Damaged(&'static str),
@@ -55,19 +60,28 @@ impl PgError {
         matches!(self, Self::Statement(error) if is_transient(error))
     }
 
-    /// Whether a row of this key is there already.
-    pub(crate) fn is_unique_violation(&self) -> bool {
-        matches!(self, Self::Statement(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION))
+    /// Whether a row of one of these tables was there already, under an id that only we make: what
+    /// was to be written had been written by an earlier try.
+    pub(crate) fn is_repetition_in(&self, tables: &[&str]) -> bool {
+        let Self::Statement(error) = self else {
+            return false;
+        };
+        error.as_db_error().is_some_and(|error| {
+            *error.code() == SqlState::UNIQUE_VIOLATION
+                && error.table().is_some_and(|table| tables.contains(&table))
+        })
+    }
+
+    /// Whether a lock was not let go in time.
+    pub(crate) fn is_lock_timeout(&self) -> bool {
+        matches!(self, Self::Statement(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
     }
 
     fn is_unavailable(&self) -> bool {
         match self {
-            Self::Pool(_) | Self::CutOff(_) => true,
+            Self::Pool(_) | Self::CutOff(_) | Self::ConnectTimeout => true,
             Self::Statement(error) => {
-                error.is_closed()
-                    || error
-                        .code()
-                        .is_none_or(|state| is_transient_state(state) || is_overload_state(state))
+                is_transient(error) || error.code().is_some_and(is_overload_state)
             }
             _ => false,
         }
@@ -75,11 +89,23 @@ impl PgError {
 }
 
 fn is_transient(error: &tokio_postgres::Error) -> bool {
-    error.is_closed() || error.code().is_none_or(is_transient_state)
+    is_broken(error) || error.code().is_some_and(is_transient_state)
 }
 
-/// An error without a state never reached the server, or its answer never reached us. Class 08 is
-/// a lost connection, class 57P a server that is shutting down or starting.
+/// Whether the connection failed, and not what was said over it: a value that cannot be read or
+/// written has no state either, and will never be better.
+fn is_broken(error: &tokio_postgres::Error) -> bool {
+    let mut cause = StdError::source(error);
+    while let Some(error) = cause {
+        if error.is::<std::io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    error.is_closed()
+}
+
+/// Class 08 is a lost connection, class 57P a server that is shutting down or starting.
 fn is_transient_state(state: &SqlState) -> bool {
     let code = state.code();
     code.starts_with("08")

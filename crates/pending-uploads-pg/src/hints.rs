@@ -16,10 +16,10 @@ use pending_uploads_core::{FeedSignals, Seq, WorkspaceId};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::{AsyncMessage, Client, Config};
 
-use crate::database::Connector;
+use crate::database::{Connector, POOL_CREATE};
 use crate::error::PgError;
 
 /// The one channel of the whole cluster; the payload is the workspace's id.
@@ -97,7 +97,9 @@ impl Listener {
     }
 
     async fn listen_until_lost(&mut self) -> Result<(), PgError> {
-        let (client, mut connection) = self.postgres.connect(self.connector.tls.clone()).await?;
+        let connecting = self.postgres.connect(self.connector.tls.clone());
+        let connected = timeout(POOL_CREATE, connecting).await;
+        let (client, mut connection) = connected.map_err(|_| PgError::ConnectTimeout)??;
         let signals = self.signals.clone();
         let driver = poll_fn(move |cx| {
             loop {

@@ -5,13 +5,14 @@
 //! leaves is thus still found by its record.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use deadpool_postgres::Object;
 use pending_uploads_core::{
     ActivityId, FileId, NewActivity, SweepPolicy, SweepReason, Swept, SweptFile, Timestamp,
     WorkspaceId,
 };
+use tokio::time::sleep;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{GenericClient, Row};
 use uuid::Uuid;
@@ -27,6 +28,18 @@ use crate::rows;
 const STEP_CHUNKS: i32 = 1024;
 /// How many bytes one transaction deletes at most: 64 MiB.
 const STEP_BYTES: u64 = STEP_CHUNKS.unsigned_abs() as u64 * CHUNK_BYTES as u64;
+
+/// How long to pause before a batch that somebody holds is looked at again.
+const DISCARD_PAUSES: [Duration; 5] = [
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(4),
+];
+
+/// A feed that a caller's own transaction holds is not waited for: its files are left for later.
+const BE_PATIENT: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
 
 /// A hundred candidates at most, for as many as fit into a step; rows that somebody is just working
 /// on are left for the next one.
@@ -61,11 +74,14 @@ const ABANDON: &str = "UPDATE staged_batches SET abandoned_at = $1 WHERE batch_i
          SELECT batch_id FROM staged_batches WHERE touched_at <= $2 OR abandoned_at IS NOT NULL \
          ORDER BY touched_at LIMIT 1 FOR UPDATE SKIP LOCKED \
      ) RETURNING batch_id, workspace_id, file_ids";
-const ABANDON_ONE: &str = "UPDATE staged_batches SET abandoned_at = $1 WHERE batch_id = $2 \
-     RETURNING batch_id, workspace_id, file_ids";
+const ABANDON_ONE: &str = "UPDATE staged_batches SET abandoned_at = $1 WHERE batch_id = ( \
+         SELECT batch_id FROM staged_batches WHERE batch_id = $2 FOR UPDATE SKIP LOCKED \
+     ) RETURNING batch_id, workspace_id, file_ids";
+const IS_STAGED: &str = "SELECT 1 FROM staged_batches WHERE batch_id = $1";
 const DELETE_BATCH: &str = "DELETE FROM staged_batches WHERE batch_id = $1";
 
-/// Sweeps one step: of acked files, else of expired ones, else of abandoned ones.
+/// Sweeps one step of each kind: of acked files, of expired ones, and of abandoned ones. None of
+/// them waits until another is done, however much of that there is.
 pub(crate) async fn step(
     database: &Database,
     policy: &SweepPolicy,
@@ -74,26 +90,29 @@ pub(crate) async fn step(
     let acked_until = now.saturating_sub(policy.ack_retention);
     let silent_since = now.saturating_sub(policy.staging_lease);
     let mut files = sweep_published(database, ACKED, acked_until, now).await?;
-    if files.is_empty() {
-        files = sweep_published(database, EXPIRED, now, now).await?;
-    }
-    if files.is_empty() {
-        files = sweep_abandoned(database, silent_since, now).await?;
-    }
+    files.extend(sweep_published(database, EXPIRED, now, now).await?);
+    files.extend(sweep_abandoned(database, silent_since, now).await?);
     Ok(Swept { files })
 }
 
-/// Deletes what was staged of a batch that its owner gave up.
+/// Deletes what was staged of a batch that its owner gave up. A transaction that is just publishing
+/// it is not waited for with a connection in hand; what it still holds in the end is the sweeper's.
 pub(crate) async fn discard_batch(
     database: &Database,
     batch_id: Uuid,
     now: Timestamp,
 ) -> Result<(), PgError> {
     let params: [&(dyn ToSql + Sync); 2] = [&SystemTime::from(now), &batch_id];
-    match abandon(database, ABANDON_ONE, &params).await? {
-        Some(batch) => delete_abandoned(database, &batch).await.map(drop),
-        None => Ok(()),
+    for pause in DISCARD_PAUSES {
+        if let Some(batch) = abandon(database, ABANDON_ONE, &params).await? {
+            return delete_abandoned(database, &batch).await.map(drop);
+        }
+        if database.query(IS_STAGED, &[&batch_id]).await?.is_empty() {
+            return Ok(());
+        }
+        sleep(pause).await;
     }
+    Ok(())
 }
 
 /// Sweeps published files in the order of `candidates`, until a step has deleted some or there are
@@ -106,14 +125,16 @@ async fn sweep_published(
 ) -> Result<Vec<SweptFile>, PgError> {
     loop {
         let client = database.client().await?;
-        client.batch_execute("BEGIN").await?;
+        client.batch_execute(BE_PATIENT).await?;
         let worked = delete_published(&client, candidates, until, now).await;
-        match end_transaction(client, worked).await? {
-            Step::Shrunk => {}
-            Step::Deleted(files) => {
+        match end_transaction(client, worked).await {
+            Ok(Step::Shrunk) => {}
+            Ok(Step::Deleted(files)) => {
                 announce_expiries(database, &files);
                 return Ok(files);
             }
+            Err(error) if error.is_lock_timeout() => return Ok(Vec::new()),
+            Err(error) => return Err(error),
         }
     }
 }
@@ -145,20 +166,26 @@ async fn delete_published(
     }
     let files = one_step_of(files);
     let ids: Vec<Uuid> = files.iter().map(|file| file.file_id.as_uuid()).collect();
-    client.query(DELETE_CHUNKS, &[&ids]).await?;
-    client.execute(DELETE_UPLOADS, &[&ids]).await?;
+    let delete_chunks = client.prepare_cached(DELETE_CHUNKS).await?;
+    let delete_uploads = client.prepare_cached(DELETE_UPLOADS).await?;
+    client.query(&delete_chunks, &[&ids]).await?;
+    client.execute(&delete_uploads, &[&ids]).await?;
     append_expiries(client, &files, now).await?;
     Ok(Step::Deleted(files))
 }
 
-/// As many of the files as one transaction may delete: of one workspace, because a transaction must
-/// hold no more than one feed's lock, and up to [`STEP_BYTES`], but one at least.
+/// As many of the files as one transaction may delete: up to [`STEP_BYTES`], but one at least, and
+/// expired ones of one workspace only, because a transaction must hold no more than one feed's lock.
 fn one_step_of(files: Vec<SweptFile>) -> Vec<SweptFile> {
-    let workspace = files.first().map(|file| file.workspace_id);
+    let is_expired = |file: &SweptFile| file.reason == SweepReason::Expired;
+    let feed = files
+        .iter()
+        .find(|file| is_expired(file))
+        .map(|file| file.workspace_id);
     let mut bytes = 0;
     files
         .into_iter()
-        .filter(|file| Some(file.workspace_id) == workspace)
+        .filter(|file| !is_expired(file) || Some(file.workspace_id) == feed)
         .enumerate()
         .take_while(|(index, file)| {
             bytes += file.size_bytes;
@@ -233,7 +260,8 @@ fn swept_file(row: &Row) -> Result<SweptFile, PgError> {
     Ok(SweptFile {
         file_id: FileId::from_uuid(rows::uuid(row, "file_id")?),
         workspace_id: WorkspaceId::from_uuid(rows::uuid(row, "workspace_id")?),
-        filename: Some(rows::filename(row)?),
+        // A damaged name must not keep the file for ever.
+        filename: rows::filename(row).ok(),
         size_bytes: rows::byte_count(row, "size_bytes")?,
         reason,
     })

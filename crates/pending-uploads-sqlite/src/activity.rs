@@ -1,6 +1,6 @@
 //! The feed: numbered by the one writer, read by cursor, waited for without a connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use pending_uploads_core::{
 };
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use uuid::Uuid;
 
 use crate::database::Database;
 use crate::error::SqliteError;
@@ -39,17 +40,22 @@ macro_rules! rows_where {
 const AFTER: &str = rows_where!(">", "ASC");
 const NEWEST: &str = rows_where!("<=", "DESC");
 
-/// The newest row of each feed stays, so that a quiet workspace keeps its cursor.
-const PRUNE: &str = "DELETE FROM activity WHERE id IN ( \
-         SELECT row.id FROM activity AS row WHERE row.created_at < ?1 AND row.seq < ( \
-             SELECT last_seq FROM feed_counters WHERE workspace_id = row.workspace_id) \
-         ORDER BY row.created_at LIMIT 1000)";
+/// One step of a pass over old rows, from where the one before ended. The newest row of each feed
+/// stays, so that a quiet workspace keeps its cursor; a pass goes over such rows once.
+const OLD_ROWS: &str = "SELECT row.id, row.created_at, EXISTS ( \
+         SELECT 1 FROM feed_counters AS counter WHERE counter.workspace_id = row.workspace_id \
+             AND counter.last_seq <= row.seq) AS newest \
+     FROM activity AS row WHERE row.created_at < ?1 AND (row.created_at, row.id) > (?2, ?3) \
+     ORDER BY row.created_at, row.id LIMIT 1000";
+const DELETE_ROW: &str = "DELETE FROM activity WHERE id = ?1";
 
 /// [`ActivityLog`] on SQLite. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct SqliteActivityLog {
     database: Database,
     clock: Arc<dyn Clock>,
+    /// How far the pass of pruning that is under way has come.
+    pruned_to: Arc<Mutex<PruneMark>>,
 }
 
 impl SqliteActivityLog {
@@ -58,6 +64,7 @@ impl SqliteActivityLog {
         Self {
             database: database.clone(),
             clock,
+            pruned_to: Arc::default(),
         }
     }
 }
@@ -103,14 +110,79 @@ impl ActivityLog for SqliteActivityLog {
     }
 
     async fn prune(&self, horizon: Timestamp) -> Result<u64> {
-        let work = move |connection: &Connection| {
-            let pruned = connection
-                .prepare_cached(PRUNE)?
-                .execute(params![Time(horizon)])?;
-            Ok(pruned as u64)
-        };
-        Ok(self.database.writer().write(Promise::Durable, work).await?)
+        loop {
+            let mark = *self
+                .pruned_to
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let work = move |connection: &Connection| prune_step(connection, horizon, mark);
+            let step = self.database.writer().write(Promise::Durable, work).await?;
+            let next = step
+                .as_ref()
+                .map_or_else(PruneMark::default, |step| step.mark);
+            *self
+                .pruned_to
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = next;
+            match step {
+                None => return Ok(0),
+                Some(PruneStep { deleted: 0, .. }) => {}
+                Some(PruneStep { deleted, .. }) => return Ok(deleted),
+            }
+        }
     }
+}
+
+/// The last row that a pass of pruning has looked at.
+#[derive(Debug, Clone, Copy)]
+struct PruneMark {
+    created_at: Timestamp,
+    id: Uuid,
+}
+
+/// Before every row.
+impl Default for PruneMark {
+    fn default() -> Self {
+        Self {
+            created_at: Timestamp::from_micros(i64::MIN),
+            id: Uuid::nil(),
+        }
+    }
+}
+
+/// What one step of a pass did.
+struct PruneStep {
+    deleted: u64,
+    mark: PruneMark,
+}
+
+/// None when the pass is at its end.
+fn prune_step(
+    connection: &Connection,
+    horizon: Timestamp,
+    mark: PruneMark,
+) -> Result<Option<PruneStep>, SqliteError> {
+    let mut select = connection.prepare_cached(OLD_ROWS)?;
+    let mut old = select.query(params![Time(horizon), Time(mark.created_at), Id(mark.id)])?;
+    let mut doomed = Vec::new();
+    let mut last = None;
+    while let Some(row) = old.next()? {
+        let id: Id = row.get("id")?;
+        last = Some(PruneMark {
+            created_at: row.get::<_, Time>("created_at")?.0,
+            id: id.0,
+        });
+        if !row.get::<_, bool>("newest")? {
+            doomed.push(id);
+        }
+    }
+    for id in &doomed {
+        connection.prepare_cached(DELETE_ROW)?.execute([id])?;
+    }
+    Ok(last.map(|mark| PruneStep {
+        deleted: doomed.len() as u64,
+        mark,
+    }))
 }
 
 fn list(

@@ -37,7 +37,8 @@ const DELETE_BYTES: &str = "DELETE FROM pending_upload_bytes WHERE file_id = ?1"
 /// Gives pages that are free back to the file system, a few at a time.
 const GIVE_BACK: &str = "PRAGMA incremental_vacuum(4096)";
 
-/// Sweeps one step: of acked files, else of expired ones, else of abandoned ones.
+/// Sweeps one step of each kind: of acked files, of expired ones, and of abandoned ones. None of
+/// them waits until another is done, however much of that there is.
 pub(crate) async fn step(
     database: Database,
     policy: SweepPolicy,
@@ -46,15 +47,13 @@ pub(crate) async fn step(
     let acked_until = now.saturating_sub(policy.ack_retention);
     let silent_since = now.saturating_sub(policy.staging_lease);
     let mut files = sweep_published(&database, ACKED, acked_until, now).await?;
-    if files.is_empty() {
-        files = sweep_published(&database, EXPIRED, now, now).await?;
-    }
-    if files.is_empty() {
-        let staged = database.staged().clone();
-        files = database
+    files.extend(sweep_published(&database, EXPIRED, now, now).await?);
+    let staged = database.staged().clone();
+    files.extend(
+        database
             .blocking(move || Ok(staged.sweep_one(silent_since)))
-            .await?;
-    }
+            .await?,
+    );
     Ok(Swept { files })
 }
 

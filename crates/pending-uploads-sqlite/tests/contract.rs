@@ -20,6 +20,7 @@ impl Fixture for Sqlite {
         let config = StorageConfig {
             ttl: terms.ttl,
             quota: terms.quota,
+            ..StorageConfig::default()
         };
         let instance = Instance {
             storage: Arc::new(SqliteStorage::new(&database, config, terms.clock.clone())),

@@ -24,6 +24,7 @@ fn instance(database: &TestDatabase, terms: &Terms) -> Instance {
     let config = StorageConfig {
         ttl: terms.ttl,
         quota: terms.quota,
+        ..StorageConfig::default()
     };
     Instance {
         storage: Arc::new(PgStorage::new(&database, config, terms.clock.clone())),
