@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use pending_uploads_core::{
     Activity, Archive, ArchivedWorkspace, ByteStream, Error, FileId, InboundSecret, ManualClock,
     PendingUpload, Result, Seq, Storage, StorageConfig, StoreTotals, Timestamp, WorkspaceId,
 };
+use tokio::time::sleep;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
@@ -22,12 +23,19 @@ use crate::rows::{self, upload_columns};
 use crate::storage::PgStorage;
 use crate::workspaces;
 
+/// How often is looked whether servers are gone, and how long in between: one that has just been
+/// stopped is still in the list for a moment.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
 /// A transaction that lives as long as a copy does. The server's own time-outs for short ones would
 /// end it, but for the one on locks.
 const BEGIN: &str =
     "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
 const HOLD_STILL: &str = "LOCK TABLE workspaces, feed_counters, activity, pending_uploads, \
      pending_upload_chunks, staged_batches IN SHARE MODE";
+/// Within a transaction the list of connections is otherwise always the first one.
+const LOOK_AGAIN: &str = "SELECT pg_stat_clear_snapshot()";
 /// Connections of servers; of a copy's own, none.
 const SERVERS: &str = "SELECT count(*) AS connections FROM pg_stat_activity \
      WHERE datname = current_database() AND application_name = ANY($1)";
@@ -103,7 +111,8 @@ impl PgArchive {
     /// Connects to a database that no server is connected to, and holds it still.
     ///
     /// Servers are known by the name that their connections bear: `pending-uploads`, or the
-    /// `application_name` in the URL. One that starts afterwards can read; its writes fail.
+    /// `application_name` in the URL; one that is just stopping has two seconds to be gone. One that
+    /// starts afterwards can read; its writes fail.
     ///
     /// # Errors
     /// Every variant of [`ArchiveError`] but `NotEmpty`.
@@ -158,10 +167,16 @@ pub(crate) async fn lock(
 async fn check_unused(config: &DatabaseConfig, client: &Client) -> Result<(), ArchiveError> {
     let own = config.postgres().get_application_name();
     let names = [SERVER_NAME, own.unwrap_or(SERVER_NAME)];
-    let row = client.query_one(SERVERS, &[&names.as_slice()]).await;
-    match rows::byte_count(&row.map_err(PgError::from)?, "connections")? {
-        0 => Ok(()),
-        connections => Err(ArchiveError::InUse { connections }),
+    let mut looks = 1..LOOKS;
+    loop {
+        let looking = client.batch_execute(LOOK_AGAIN).await;
+        looking.map_err(PgError::from)?;
+        let row = client.query_one(SERVERS, &[&names.as_slice()]).await;
+        match rows::byte_count(&row.map_err(PgError::from)?, "connections")? {
+            0 => return Ok(()),
+            _ if looks.next().is_some() => sleep(BETWEEN_LOOKS).await,
+            connections => return Err(ArchiveError::InUse { connections }),
+        }
     }
 }
 

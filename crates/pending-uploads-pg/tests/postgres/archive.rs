@@ -15,9 +15,6 @@ use pg_cluster::TestDatabase;
 
 use crate::support::{connect, db_client, migrated};
 
-/// How often a database is looked at that a server is about to leave.
-const TRIES: u32 = 2000;
-
 fn config(database: &TestDatabase) -> DatabaseConfig {
     DatabaseConfig::parse(&database.url()).unwrap()
 }
@@ -43,20 +40,8 @@ async fn stocked(terms: &Terms) -> (TestDatabase, Stock) {
     (database, stock)
 }
 
-/// Opens a database that a server may be about to leave.
-async fn once_unused<T>(mut open: impl AsyncFnMut() -> Result<T, ArchiveError>) -> T {
-    for _ in 0..TRIES {
-        match open().await {
-            Err(ArchiveError::InUse { .. }) => tokio::task::yield_now().await,
-            opened => return opened.unwrap(),
-        }
-    }
-    panic!("a server stays connected")
-}
-
 async fn archive(database: &TestDatabase) -> PgArchive {
-    let config = config(database);
-    once_unused(async || PgArchive::open(&config).await).await
+    PgArchive::open(&config(database)).await.unwrap()
 }
 
 async fn restoration(database: &TestDatabase) -> Box<dyn Restoration> {
@@ -98,11 +83,8 @@ async fn a_database_that_was_moved_serves_on() {
 async fn a_database_that_holds_something_is_not_filled() {
     let terms = Terms::default();
     let (from, stock) = stocked(&terms).await;
-    let begun = once_unused(async || match PgRestoration::begin(&config(&from)).await {
-        Err(ArchiveError::NotEmpty) => Ok(()),
-        other => other.map(|_| panic!("it was filled again")),
-    });
-    begun.await;
+    let error = PgRestoration::begin(&config(&from)).await.unwrap_err();
+    assert!(matches!(error, ArchiveError::NotEmpty), "{error:?}");
     stock.check(&subject(&connect(&from), &terms)).await;
 }
 
@@ -132,8 +114,25 @@ async fn a_server_that_is_connected_is_noticed_whatever_it_is_called() {
         let filled = PgRestoration::begin(asked).await.unwrap_err();
         assert!(matches!(filled, ArchiveError::InUse { .. }), "{filled:?}");
         drop(server);
-        drop(once_unused(async || PgArchive::open(asked).await).await);
+        PgArchive::open(asked).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_just_stopping_is_waited_for() {
+    let database = migrated().await;
+    let config = config(&database);
+    let server = Database::connect(&config).unwrap();
+    server.schema().await.unwrap();
+    let opening = tokio::spawn(async move { PgArchive::open(&config).await });
+    let client = db_client(&database).await;
+    let looked = "SELECT FROM pg_stat_activity WHERE datname = current_database() \
+         AND application_name = 'pending-uploads copy' AND query LIKE '%pg_stat_activity%'";
+    while client.query(looked, &[]).await.unwrap().is_empty() {
+        assert!(!opening.is_finished(), "it has not looked who is there");
+    }
+    drop(server);
+    opening.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
