@@ -3,8 +3,9 @@
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 
-use crate::settings::{ServeFlags, ServeSettings, StoreFlags};
+use crate::settings::{ServeFlags, ServeSettings, SettingsError, StoreFlags};
 use crate::store::StoreSettings;
+use crate::values::Secret;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -36,6 +37,10 @@ enum Command {
     /// Check the settings, the store, its tables, the disk and the clock, print a line for each with
     /// what to do, and exit; nothing is changed.
     Doctor,
+    /// Copy everything that a store holds into an empty one, such as from a data folder to
+    /// PostgreSQL, and exit. No server may run on either. A copy that fails leaves the one as it was
+    /// and the other as empty.
+    Copy(CopyFlags),
 }
 
 #[derive(Debug, Args)]
@@ -43,6 +48,17 @@ struct MigrateFlags {
     /// Undo every migration after this version; 0 removes all tables with all they hold.
     #[arg(long, value_name = "VERSION")]
     down_to: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+struct CopyFlags {
+    /// The store to copy, as postgres://… or `sqlite://FOLDER`; a variable is not seen in the list
+    /// of processes, as an option with a password is.
+    #[arg(long, env = "COPY_FROM", value_name = "URL", hide_env_values = true)]
+    from: Secret,
+    /// The store to fill, which must be empty; PostgreSQL with its tables, as migrate makes them.
+    #[arg(long, env = "COPY_TO", value_name = "URL", hide_env_values = true)]
+    to: Secret,
 }
 
 /// What is to be done.
@@ -54,6 +70,8 @@ pub(crate) enum Invocation {
     Doctor(Box<ServeSettings>),
     /// Migrate the store.
     Migrate(Box<MigratePlan>),
+    /// Copy a store.
+    Copy(Box<CopyPlan>),
 }
 
 /// Which store to migrate, and which way.
@@ -63,6 +81,15 @@ pub(crate) struct MigratePlan {
     pub(crate) store: StoreSettings,
     /// Which way.
     pub(crate) direction: Direction,
+}
+
+/// Which store to copy, and where to.
+#[derive(Debug)]
+pub(crate) struct CopyPlan {
+    /// The store that is read.
+    pub(crate) from: StoreSettings,
+    /// The store that is filled: another one.
+    pub(crate) to: StoreSettings,
 }
 
 /// Which way a migration goes.
@@ -85,27 +112,55 @@ pub(crate) enum Refusal {
 
 /// Reads the arguments and the environment of this process.
 pub(crate) fn parse() -> Result<Invocation, Refusal> {
-    let arguments = Arguments::try_parse().map_err(refusal)?;
-    let store = arguments
-        .store
-        .parse()
-        .map_err(|error| Refusal::Wrong(error.to_string()))?;
-    match arguments.command {
-        Some(Command::Migrate(flags)) => Ok(Invocation::Migrate(Box::new(MigratePlan {
-            store,
-            direction: flags.down_to.map_or(Direction::Up, Direction::DownTo),
-        }))),
-        Some(Command::Doctor) => serve_settings(arguments.serve, store)
-            .map(|settings| Invocation::Doctor(Box::new(settings))),
-        None => serve_settings(arguments.serve, store)
-            .map(|settings| Invocation::Serve(Box::new(settings))),
+    Arguments::try_parse().map_err(refusal)?.invocation()
+}
+
+impl Arguments {
+    fn invocation(self) -> Result<Invocation, Refusal> {
+        let store = || self.store.parse().map_err(|error| wrong(&error));
+        match self.command {
+            Some(Command::Copy(flags)) => {
+                copy_plan(&self.store, &flags).map(|plan| Invocation::Copy(Box::new(plan)))
+            }
+            Some(Command::Migrate(flags)) => Ok(Invocation::Migrate(Box::new(MigratePlan {
+                store: store()?,
+                direction: flags.down_to.map_or(Direction::Up, Direction::DownTo),
+            }))),
+            Some(Command::Doctor) => serve_settings(self.serve, store()?)
+                .map(|settings| Invocation::Doctor(Box::new(settings))),
+            None => serve_settings(self.serve, store()?)
+                .map(|settings| Invocation::Serve(Box::new(settings))),
+        }
     }
 }
 
+/// Neither store is the one that a server would be started with, so that its URL is not looked at.
+fn copy_plan(store: &StoreFlags, flags: &CopyFlags) -> Result<CopyPlan, Refusal> {
+    let parse = |option, url: &Secret| {
+        store.parse_url(url.expose()).map_err(|error| match error {
+            SettingsError::Database(error) => {
+                Refusal::Wrong(format!("{option} cannot be used: {error}"))
+            }
+            error => wrong(&error),
+        })
+    };
+    let plan = CopyPlan {
+        from: parse("--from", &flags.from)?,
+        to: parse("--to", &flags.to)?,
+    };
+    if plan.from.is_same_place(&plan.to) {
+        let sentence = format!("--from and --to are the same store: {}", plan.from);
+        return Err(Refusal::Wrong(sentence));
+    }
+    Ok(plan)
+}
+
 fn serve_settings(flags: ServeFlags, store: StoreSettings) -> Result<ServeSettings, Refusal> {
-    flags
-        .parse(store)
-        .map_err(|error| Refusal::Wrong(error.to_string()))
+    flags.parse(store).map_err(|error| wrong(&error))
+}
+
+fn wrong(error: &SettingsError) -> Refusal {
+    Refusal::Wrong(error.to_string())
 }
 
 fn refusal(error: clap::Error) -> Refusal {
@@ -115,6 +170,7 @@ fn refusal(error: clap::Error) -> Refusal {
         ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument => {
             Refusal::Wrong(unknown_argument(&error))
         }
+        ErrorKind::MissingRequiredArgument => Refusal::Wrong(missing_argument(&error)),
         _ => Refusal::Wrong(first_line(&error)),
     }
 }
@@ -128,6 +184,11 @@ fn unknown_argument(error: &clap::Error) -> String {
         }
         None => "an argument is unknown; --help lists them all".to_owned(),
     }
+}
+
+fn missing_argument(error: &clap::Error) -> String {
+    let named = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+    format!("this is missing: {}", named.unwrap_or_default())
 }
 
 /// clap's sentence, without the hints that it adds below.
@@ -180,6 +241,49 @@ mod tests {
                 "{variable}\n{help}"
             );
         }
+    }
+
+    fn outcome(arguments: &[&str]) -> Result<Invocation, Refusal> {
+        let name = ["platform-server"];
+        Arguments::try_parse_from(name.iter().chain(arguments))
+            .map_err(refusal)?
+            .invocation()
+    }
+
+    fn refused(arguments: &[&str]) -> String {
+        match outcome(arguments) {
+            Err(Refusal::Wrong(sentence)) => sentence,
+            other => panic!("{arguments:?} should be refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_copy_names_two_different_stores() {
+        let copy = ["copy", "--from=sqlite://a", "--to=postgres://u:hunter2@h/d"];
+        let Ok(Invocation::Copy(plan)) = outcome(&copy) else {
+            panic!("a copy was asked for");
+        };
+        assert_eq!(plan.to.to_string(), "PostgreSQL at h:5432/d");
+        assert!(refused(&["copy"]).contains("--from <URL>"));
+        assert!(refused(&["copy", "--from=sqlite://a"]).contains("--to <URL>"));
+        for same in [
+            ["copy", "--from=sqlite://a", "--to=sqlite://./a"],
+            [
+                "copy",
+                "--from=postgres://a:1@h/d",
+                "--to=postgres://b:2@h:5432/d",
+            ],
+        ] {
+            let sentence = refused(&same);
+            assert!(sentence.contains("are the same store"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_copied_is_named_by_its_option() {
+        let sentence = refused(&["copy", "--from=sqlite://a", "--to=mysql://u:hunter2@h/d"]);
+        assert!(sentence.starts_with("--to cannot be used"), "{sentence}");
+        assert!(!sentence.contains("hunter2"), "{sentence}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The platform server: takes uploads for workspaces that can only poll.
 
 mod cli;
+mod copy;
 mod doctor;
 mod logging;
 mod metrics;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Ok(Invocation::Serve(settings)) => finish(serve::run(*settings)),
         Ok(Invocation::Doctor(settings)) => finish(doctor::run(&settings)),
         Ok(Invocation::Migrate(plan)) => finish(migrate::run(&plan)),
+        Ok(Invocation::Copy(plan)) => finish(copy::run(&plan)),
         Err(Refusal::Wrong(sentence)) => refuse(&sentence),
         // Help or the version was asked for: clap prints it and ends the process.
         Err(Refusal::Information(asked)) => asked.exit(),

@@ -38,6 +38,16 @@ impl StoreSettings {
             _ => DatabaseConfig::parse(url).map(|config| Self::Postgres(Box::new(config))),
         }
     }
+
+    /// Whether both say the same place. Two that do not may be the same all the same, under another
+    /// name.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Postgres(one), Self::Postgres(two)) => one.to_string() == two.to_string(),
+            (Self::Sqlite(one), Self::Sqlite(two)) => real(one) == real(two),
+            _ => false,
+        }
+    }
 }
 
 /// Prints the backend and its place, without any credentials.
@@ -53,6 +63,11 @@ impl fmt::Display for StoreSettings {
 /// The folder as a person would find it from anywhere; as it was given, should that fail.
 fn absolute(folder: &Path) -> PathBuf {
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
+}
+
+/// The folder without links and detours; one that is not there as it would be found.
+fn real(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| absolute(folder))
 }
 
 /// Why a store cannot be served from.

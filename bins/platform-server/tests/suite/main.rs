@@ -6,6 +6,7 @@
 
 mod support;
 
+mod copy;
 mod crashes;
 mod expiry;
 mod isolation;

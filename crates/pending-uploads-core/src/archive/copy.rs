@@ -8,8 +8,8 @@ const FEED_PAGE: u32 = 64;
 /// How many workspaces, or records of files, are held at once.
 const PAGE: u32 = 500;
 
-/// Why a store was not copied. Nothing became visible in the other one, unless that was lost while
-/// it finished.
+/// Why a store was not copied. The other one is as empty as it was, but for the one case that
+/// nobody can know.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// The store that is copied failed, or contradicts itself.
@@ -18,6 +18,10 @@ pub enum CopyError {
     /// The store that is filled failed.
     #[error("writing failed")]
     Target(#[source] Error),
+    /// The store that was filled failed while everything was to become visible: when it was lost in
+    /// that moment, it may hold everything. It never holds a part.
+    #[error("finishing failed")]
+    Finish(#[source] Error),
     /// One file's bytes could not be read, or not be stored.
     #[error("moving the bytes of file {file_id} failed")]
     File {
@@ -67,7 +71,7 @@ pub async fn copy_store(
     if from.totals(now).await.map_err(CopyError::Source)? != copying.moved {
         return Err(contradiction("what was read is not what the store holds"));
     }
-    to.finish().await.map_err(CopyError::Target)?;
+    to.finish().await.map_err(CopyError::Finish)?;
     Ok(copying.moved)
 }
 
