@@ -207,3 +207,49 @@ fn delete_orphans(folder: &Folder, connection: &Connection) -> Result<(), Sqlite
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const INSERT: &str = "INSERT INTO workspaces (id, delivery_mode, inbound_secret, \
+             token_sha256, created_at, updated_at) \
+         VALUES (zeroblob(16), 'poll', '', zeroblob(32), 0, 0)";
+
+    async fn workspaces(database: &Database) -> i64 {
+        let work = |connection: &Connection| {
+            let count = "SELECT count(*) FROM workspaces";
+            Ok(connection.query_row(count, [], |row| row.get(0))?)
+        };
+        database.readers().read(work).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn those_who_read_do_not_wait_for_a_transaction_that_is_under_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        let (tell, wrote) = oneshot::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let writer = database.writer().clone();
+        let writing = tokio::spawn(async move {
+            let work = move |connection: &Connection| {
+                connection.execute_batch(INSERT)?;
+                let told = tell.send(());
+                Ok(told.is_ok() && released.recv().is_ok())
+            };
+            writer.write(Promise::Durable, work).await
+        });
+        wrote.await.unwrap();
+        // More of them than there are connections.
+        let many = (0..50).map(|_| workspaces(&database));
+        let seen = futures_util::future::join_all(many).await;
+        assert_eq!(seen, [0; 50]);
+        drop(release);
+        writing.await.unwrap().unwrap();
+        assert_eq!(workspaces(&database).await, 1);
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use log::error;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::error::SqliteError;
@@ -282,132 +282,14 @@ fn undone(error: &rusqlite::Error) -> SqliteError {
     SqliteError::Undone(error.to_string(), error.sqlite_error_code())
 }
 
+/// The end of a transaction that found no room was not written. After another failure it may have
+/// been, and not synced.
 fn commit_failed(error: &rusqlite::Error) -> SqliteError {
-    SqliteError::Commit(error.to_string(), error.sqlite_error_code())
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => undone(error),
+        code => SqliteError::Commit(error.to_string(), code),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn writer() -> Writer {
-        writer_of_pages(1_000_000)
-    }
-
-    fn writer_of_pages(pages: u32) -> Writer {
-        let connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY, data BLOB)")
-            .unwrap();
-        connection
-            .pragma_update(None, "max_page_count", pages)
-            .unwrap();
-        Writer::start(connection, ()).unwrap()
-    }
-
-    fn insert(n: i64) -> impl FnOnce(&Connection) -> Result<usize, SqliteError> + Send + 'static {
-        insert_of(n, 0)
-    }
-
-    fn insert_of(
-        n: i64,
-        bytes: i64,
-    ) -> impl FnOnce(&Connection) -> Result<usize, SqliteError> + Send + 'static {
-        move |connection| {
-            Ok(connection.execute("INSERT INTO t VALUES (?1, zeroblob(?2))", [n, bytes])?)
-        }
-    }
-
-    async fn numbers(writer: &Writer) -> Vec<i64> {
-        let work = |connection: &Connection| {
-            let mut select = connection.prepare("SELECT n FROM t ORDER BY n")?;
-            let rows = select.query_map([], |row| row.get(0))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        };
-        writer.write(Promise::Durable, work).await.unwrap()
-    }
-
-    /// Keeps the thread busy until the answer is dropped, so that what comes next is one group.
-    fn hold(writer: &Writer) -> Sender<()> {
-        let (release, held) = channel::<()>();
-        let writer = writer.clone();
-        tokio::spawn(async move {
-            let work = move |_: &Connection| {
-                // An error says that it was let go.
-                Ok(held.recv().is_err())
-            };
-            writer.write(Promise::BestEffort, work).await
-        });
-        release
-    }
-
-    #[tokio::test]
-    async fn work_that_fails_takes_none_of_its_group_with_it() {
-        let writer = writer();
-        let (one, again, two) = tokio::join!(
-            writer.write(Promise::Durable, insert(1)),
-            writer.write(Promise::Durable, |connection: &Connection| {
-                insert(7)(connection)?;
-                insert(1)(connection)
-            }),
-            writer.write(Promise::BestEffort, insert(2)),
-        );
-        assert!(one.is_ok() && again.is_err() && two.is_ok());
-        assert_eq!(numbers(&writer).await, [1, 2]);
-    }
-
-    #[tokio::test]
-    async fn work_that_panics_takes_none_of_its_group_with_it() {
-        let writer = writer();
-        let release = hold(&writer);
-        let (one, panicked, two) = tokio::join!(
-            writer.write(Promise::Durable, insert(1)),
-            writer.write(Promise::Durable, |connection: &Connection| {
-                insert(7)(connection)?;
-                if connection.is_busy() {
-                    Ok(0)
-                } else {
-                    panic!("on purpose")
-                }
-            }),
-            async {
-                drop(release);
-                writer.write(Promise::Durable, insert(2)).await
-            },
-        );
-        assert!(one.is_ok() && two.is_ok());
-        assert!(matches!(panicked, Err(SqliteError::Closed)));
-        assert_eq!(numbers(&writer).await, [1, 2]);
-    }
-
-    #[tokio::test]
-    async fn a_full_disk_undoes_what_was_told_to_have_failed_and_nothing_else() {
-        let writer = writer_of_pages(40);
-        let release = hold(&writer);
-        let (one, full, two) = tokio::join!(
-            writer.write(Promise::Durable, insert(1)),
-            writer.write(Promise::Durable, insert_of(2, 1_000_000)),
-            async {
-                drop(release);
-                writer.write(Promise::Durable, insert(3)).await
-            },
-        );
-        assert!(full.is_err());
-        let told: Vec<i64> = [(1, one.is_ok()), (3, two.is_ok())]
-            .into_iter()
-            .filter_map(|(n, done)| done.then_some(n))
-            .collect();
-        assert_eq!(numbers(&writer).await, told);
-        assert!(writer.write(Promise::Durable, insert(4)).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn work_whose_caller_went_away_is_done_all_the_same() {
-        let writer = writer();
-        {
-            let abandoned = std::pin::pin!(writer.write(Promise::Durable, insert(3)));
-            drop(futures_util::future::poll_immediate(abandoned).await);
-        }
-        assert_eq!(numbers(&writer).await, [3]);
-    }
-}
+mod tests;
