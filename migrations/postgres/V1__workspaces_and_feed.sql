@@ -44,6 +44,11 @@ CREATE TABLE activity (
     PRIMARY KEY (workspace_id, seq)
 );
 
+-- Not compressed, so that how large a body is can be told without reading it: a page ends before
+-- its bodies are too many bytes.
+ALTER TABLE activity ALTER COLUMN request_body SET STORAGE EXTERNAL;
+ALTER TABLE activity ALTER COLUMN response_body SET STORAGE EXTERNAL;
+
 -- A poll's cursor is a row's id: this finds its number.
 CREATE UNIQUE INDEX activity_id ON activity (id);
 

@@ -254,6 +254,9 @@ pub struct InvalidPageSize;
 impl PageSize {
     /// The most rows in one answer.
     pub const MAX: u32 = 500;
+    /// From how many bytes of bodies on an answer ends, however few rows it has: a message may be
+    /// large, and a page of the largest ones must not be.
+    pub const MAX_BODY_BYTES: u32 = 1024 * 1024;
 
     /// That many rows; more than [`MAX`](Self::MAX) is taken as `MAX`.
     ///

@@ -23,6 +23,10 @@ pub trait ActivityLog: Send + Sync {
 
     /// Lists rows of the workspace's feed: after a cursor, oldest first, or from the newest back.
     ///
+    /// An answer has at most as many rows as were asked for, and fewer when their bodies are over
+    /// [`MAX_BODY_BYTES`](crate::PageSize::MAX_BODY_BYTES) together, but one at least when there is
+    /// one: only an empty answer says that there is nothing more.
+    ///
     /// A row that a concurrent writer has not committed is not seen, and none with a lower number
     /// can appear later. Repeating it changes nothing; a dropped future leaves nothing.
     ///

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use pending_uploads_core::{
     Activity, ActivityId, ActivityLog, ActivityQuery, ActivityStatus, ActivityType, Clock, Error,
-    FeedStart, FeedText, NewActivity, Result, Seq, Source, Timestamp, WorkspaceId,
+    FeedStart, FeedText, NewActivity, PageSize, Result, Seq, Source, Timestamp, WorkspaceId,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -37,21 +37,41 @@ macro_rules! matching_rows {
     };
 }
 
+/// What is wanted of a page of rows: those before which its bodies were not too many bytes yet, so
+/// that it has one row at least. Their lengths are told without reading them.
+macro_rules! bounded_page {
+    ($condition:literal, $order:literal) => {
+        concat!(
+            "(SELECT * FROM (SELECT page.*, sum(coalesce(pg_column_size(request_body), 0) \
+                 + coalesce(pg_column_size(response_body), 0)) \
+                 OVER (ORDER BY seq ",
+            $order,
+            " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before \
+             FROM (SELECT * FROM activity AS row WHERE ",
+            matching_rows!(),
+            $condition,
+            " ORDER BY row.seq ",
+            $order,
+            " LIMIT $6) AS page) AS sized WHERE coalesce(bytes_before, 0) < $7)"
+        )
+    };
+}
+
 /// No row at all when the cursor names none of this feed; one of nulls when nothing is after it.
 const AFTER: &str = concat!(
     "SELECT ",
     activity_columns!(),
-    " FROM (SELECT seq FROM activity WHERE id = $7 AND workspace_id = $1) AS cursor \
-     LEFT JOIN LATERAL (SELECT * FROM activity AS row WHERE ",
-    matching_rows!(),
-    " AND row.seq > cursor.seq ORDER BY row.seq LIMIT $6) AS row ON true ORDER BY row.seq"
+    " FROM (SELECT seq FROM activity WHERE id = $8 AND workspace_id = $1) AS cursor \
+     LEFT JOIN LATERAL ",
+    bounded_page!(" AND row.seq > cursor.seq", "ASC"),
+    " AS row ON true ORDER BY row.seq"
 );
 const NEWEST: &str = concat!(
     "SELECT ",
     activity_columns!(),
-    " FROM activity AS row WHERE ",
-    matching_rows!(),
-    " ORDER BY row.seq DESC LIMIT $6"
+    " FROM ",
+    bounded_page!("", "DESC"),
+    " AS row ORDER BY row.seq DESC"
 );
 
 /// One step of a pass over old rows, from where the one before ended. The newest row of each feed
@@ -109,6 +129,7 @@ impl ActivityLog for PgActivityLog {
     async fn list(&self, workspace: WorkspaceId, query: &ActivityQuery) -> Result<Vec<Activity>> {
         let filters = Filters::of(query);
         let limit = i64::from(query.limit.get());
+        let max_body_bytes = i64::from(PageSize::MAX_BODY_BYTES);
         let workspace = workspace.as_uuid();
         let shared = [
             &workspace as &(dyn ToSql + Sync),
@@ -117,6 +138,7 @@ impl ActivityLog for PgActivityLog {
             &filters.created_since,
             &filters.created_before,
             &limit,
+            &max_body_bytes,
         ];
         let rows = match query.start {
             FeedStart::Newest => self.database.query(NEWEST, &shared).await?,

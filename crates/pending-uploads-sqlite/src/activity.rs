@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pending_uploads_core::{
     Activity, ActivityId, ActivityLog, ActivityQuery, ActivityStatus, ActivityType, Clock,
-    FeedStart, FeedText, NewActivity, Result, Seq, Source, Timestamp, WorkspaceId,
+    FeedStart, FeedText, NewActivity, PageSize, Result, Seq, Source, Timestamp, WorkspaceId,
 };
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
@@ -205,10 +205,23 @@ fn list(
         ":limit": query.limit.get(),
     })?;
     let mut activities = Vec::new();
-    while let Some(row) = found.next()? {
+    let mut body_bytes = 0;
+    while body_bytes < PageSize::MAX_BODY_BYTES as usize
+        && let Some(row) = found.next()?
+    {
+        body_bytes += text_bytes(row, "request_body")? + text_bytes(row, "response_body")?;
         activities.push(activity(row)?);
     }
     Ok(activities)
+}
+
+/// The length of a text that may be absent, in bytes.
+fn text_bytes(row: &Row<'_>, name: &str) -> Result<usize, SqliteError> {
+    Ok(row
+        .get_ref(name)?
+        .as_str_or_null()
+        .map_err(rusqlite::Error::from)?
+        .map_or(0, str::len))
 }
 
 fn seq_of(

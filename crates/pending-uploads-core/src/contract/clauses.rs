@@ -165,6 +165,7 @@ macro_rules! contract_tests {
                 after_a_cursor_come_the_rows_behind_it_oldest_first,
                 without_a_cursor_the_newest_come_first,
                 a_page_is_cut_at_its_far_end,
+                a_page_of_large_bodies_ends_early_and_never_empty,
                 a_poller_that_follows_its_cursor_sees_every_row,
                 a_type_leaves_out_the_others,
                 a_source_leaves_out_the_other,

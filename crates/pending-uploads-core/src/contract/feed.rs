@@ -320,3 +320,29 @@ pub async fn the_feed_of_an_unknown_workspace_is_empty(fixture: &dyn Fixture) {
     let id = WorkspaceId::generate();
     assert_eq!(seqs_of(&subject, id, &newest()).await, dense(0));
 }
+
+/// `ActivityLog::list`: a page of large bodies ends early, is never empty, and hides no row.
+pub async fn a_page_of_large_bodies_ends_early_and_never_empty(fixture: &dyn Fixture) {
+    const BODY_BYTES: usize = 700 * 1024;
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let cursor = subject.cursor(workspace).await;
+    for _ in 0..5 {
+        let body = json!({ "text": "x".repeat(BODY_BYTES) });
+        let large = NewActivity::message(workspace, "message/send", body);
+        subject.activity.append(workspace, large).await.unwrap();
+    }
+    let mut query = after(cursor);
+    let mut pages = Vec::new();
+    while let Some(last) = {
+        let page = subject.activity.list(workspace, &query).await.unwrap();
+        pages.push(seqs(&page));
+        page.last().map(|row| row.id)
+    } {
+        query = after(last);
+    }
+    // The second body of a page is what passes its bound.
+    assert_eq!(pages, [vec![2, 3], vec![4, 5], vec![6], vec![]]);
+    let newest = subject.activity.list(workspace, &newest()).await.unwrap();
+    assert_eq!(seqs(&newest), [6, 5]);
+}

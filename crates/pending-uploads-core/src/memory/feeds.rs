@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::{
-    Activity, ActivityId, ActivityQuery, Error, FeedStart, NewActivity, Result, Seq, Source,
-    Timestamp, WorkspaceId,
+    Activity, ActivityId, ActivityQuery, Error, FeedStart, NewActivity, PageSize, Result, Seq,
+    Source, Timestamp, WorkspaceId,
 };
 
 #[derive(Default)]
@@ -86,10 +86,26 @@ fn take<'a>(
     query: &ActivityQuery,
     limit: usize,
 ) -> Vec<Activity> {
+    let mut body_bytes = 0;
     rows.filter(|row| matches_query(row, query))
         .take(limit)
+        .take_while(|row| {
+            let fits = body_bytes < PageSize::MAX_BODY_BYTES as usize;
+            body_bytes += length_of_bodies(row);
+            fits
+        })
         .cloned()
         .collect()
+}
+
+/// How long a row's bodies are as text, in bytes.
+fn length_of_bodies(row: &Activity) -> usize {
+    let bodies = [&row.content.request_body, &row.content.response_body];
+    let lengths = bodies
+        .into_iter()
+        .flatten()
+        .map(|body| body.to_string().len());
+    lengths.sum()
 }
 
 fn matches_query(row: &Activity, query: &ActivityQuery) -> bool {
