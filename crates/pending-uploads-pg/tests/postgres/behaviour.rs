@@ -1,17 +1,19 @@
 //! What the contract leaves to PostgreSQL: a caller's own transaction, lost connections, what lies
 //! in the tables, and which of them a look-up touches.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pending_uploads_core::{
-    ActivityLog, ActivityQuery, Batch, DeliveryMode, Error, FeedStart, Filename, ManualClock,
-    Mimetype, NewActivity, Registrar, Registration, Storage, StorageExt, SweepPolicy, SystemClock,
-    WorkspaceId, Workspaces,
+    ActivityLog, ActivityQuery, Batch, Error, FeedStart, Filename, Mimetype, NewActivity, Storage,
+    StorageExt, SystemClock, Timestamp, WorkspaceId,
 };
-use pending_uploads_pg::{Database, PgActivityLog, PgStorage, PgWorkspaces, StorageConfig};
+use pending_uploads_pg::{Database, DatabaseConfig, PgActivityLog, PgStorage, StorageConfig};
 use pg_cluster::TestDatabase;
 use tokio_postgres::Client;
+
+use crate::support;
 
 const MIB: usize = 1024 * 1024;
 /// How often a condition is looked at before a test gives up on it.
@@ -28,25 +30,15 @@ struct Postgres {
 
 impl Postgres {
     async fn with_a_workspace() -> Self {
-        let test_database = crate::support::migrated().await;
-        let database = crate::support::connect(&test_database);
+        let test_database = support::migrated().await;
+        let database = support::connect(&test_database);
         let clock = Arc::new(SystemClock);
-        let workspace = WorkspaceId::generate();
-        let registration = Registration {
-            id: workspace,
-            delivery_mode: Some(DeliveryMode::Poll),
-            url: None,
-            agent_card: None,
-        };
-        PgWorkspaces::new(&database, clock.clone())
-            .register(registration, Registrar::Anonymous)
-            .await
-            .unwrap();
+        let workspace = support::register(&database, clock.clone()).await;
         Self {
             files: PgStorage::new(&database, StorageConfig::default(), clock.clone()),
             feed: PgActivityLog::new(&database, clock),
             workspace,
-            db: crate::support::db_client(&test_database).await,
+            db: support::db_client(&test_database).await,
             database,
             test_database,
         }
@@ -218,7 +210,7 @@ async fn a_reader_whose_hints_were_lost_gets_the_row_all_the_same() {
     let it = Postgres::with_a_workspace().await;
     let message = || NewActivity::message(it.workspace, "x", serde_json::Value::Null);
     let first = it.feed.append(it.workspace, message()).await.unwrap();
-    let elsewhere = crate::support::connect(&it.test_database);
+    let elsewhere = support::connect(&it.test_database);
     let reader = PgActivityLog::new(&elsewhere, Arc::new(SystemClock));
     let workspace = it.workspace;
     let waiting = tokio::spawn(async move {
@@ -278,54 +270,9 @@ async fn looking_up_listing_acking_and_counting_never_touch_the_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_larger_than_a_sweeps_step_is_swept_whole() {
-    let test_database = crate::support::migrated().await;
-    let database = crate::support::connect(&test_database);
-    let clock = Arc::new(ManualClock::starting_at(
-        pending_uploads_core::Timestamp::from_micros(0),
-    ));
-    let files = PgStorage::new(&database, StorageConfig::default(), clock.clone());
-    let workspace = WorkspaceId::generate();
-    let registration = Registration {
-        id: workspace,
-        delivery_mode: None,
-        url: None,
-        agent_card: None,
-    };
-    PgWorkspaces::new(&database, clock.clone())
-        .register(registration, Registrar::Anonymous)
-        .await
-        .unwrap();
-    let mut batch = files.begin(workspace).await.unwrap();
-    batch.start_file(name(), Mimetype::absent()).await.unwrap();
-    let piece = vec![5; MIB];
-    for _ in 0..130 {
-        batch.write(&piece).await.unwrap();
-    }
-    batch.finish_file().await.unwrap();
-    let published = batch.publish().await.unwrap();
-    clock.advance(Duration::from_hours(25));
-
-    let swept = files.sweep(&SweepPolicy::default()).await.unwrap();
-    let sizes: Vec<_> = swept
-        .files
-        .iter()
-        .map(|file| (file.file_id, file.size_bytes))
-        .collect();
-    assert_eq!(sizes, [(published[0].file_id, 130 * MIB as u64)]);
-    assert!(files.sweep(&SweepPolicy::default()).await.unwrap().is_dry());
-    let db = crate::support::db_client(&test_database).await;
-    let left = db
-        .query_one("SELECT count(*) FROM pending_upload_chunks", &[])
-        .await
-        .unwrap();
-    assert_eq!(left.get::<_, i64>(0), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_server_whose_default_is_to_forget_is_told_to_be_durable() {
-    let test_database = crate::support::migrated().await;
-    let db = crate::support::db_client(&test_database).await;
+    let test_database = support::migrated().await;
+    let db = support::db_client(&test_database).await;
     let name = test_database.name();
     db.batch_execute(&format!(
         "ALTER DATABASE {name} SET synchronous_commit = off"
@@ -343,20 +290,10 @@ async fn a_server_whose_default_is_to_forget_is_told_to_be_durable() {
     )
     .await
     .unwrap();
-    let database = crate::support::connect(&test_database);
+    let database = support::connect(&test_database);
     let clock = Arc::new(SystemClock);
     let files = PgStorage::new(&database, StorageConfig::default(), clock.clone());
-    let workspace = WorkspaceId::generate();
-    let registration = Registration {
-        id: workspace,
-        delivery_mode: None,
-        url: None,
-        agent_card: None,
-    };
-    PgWorkspaces::new(&database, clock)
-        .register(registration, Registrar::Anonymous)
-        .await
-        .unwrap();
+    let workspace = support::register(&database, clock).await;
     let upload = files
         .stage(workspace, Filename::sanitize("x"), Mimetype::absent(), b"x")
         .await
@@ -439,4 +376,42 @@ async fn admin_client() -> Client {
         .unwrap();
     tokio::spawn(connection);
     client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_commits_late_keeps_nobody_else_waiting_for_a_connection() {
+    let test_database = support::migrated().await;
+    let config = DatabaseConfig::parse(&test_database.url()).unwrap();
+    let database = Database::connect(&config.with_pool_size(NonZeroUsize::MIN)).unwrap();
+    let clock = Arc::new(SystemClock);
+    let files = PgStorage::new(&database, StorageConfig::default(), clock.clone());
+    let workspace = support::register(&database, clock).await;
+    let mut batch = files.begin_batch(workspace);
+    batch.start_file(name(), Mimetype::absent()).await.unwrap();
+    batch.write(&vec![7; 2 * MIB]).await.unwrap();
+    batch.finish_file().await.unwrap();
+    let mut db = support::db_client(&test_database).await;
+    let tx = db.transaction().await.unwrap();
+    batch.publish_in(&tx).await.unwrap();
+
+    // The pool's only connection is free while the transaction is open, again and again.
+    for _ in 0..50 {
+        assert!(files.list(workspace, None, 10).await.unwrap().is_empty());
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(files.list(workspace, None, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_from_before_all_rows_can_be_asked_for() {
+    let it = Postgres::with_a_workspace().await;
+    let ancient = Timestamp::from_micros(-300_000_000_000_000_000);
+    let message = NewActivity::message(it.workspace, "x", serde_json::Value::Null);
+    it.feed.append(it.workspace, message).await.unwrap();
+    let mut query = ActivityQuery::from_start(FeedStart::Newest);
+    query.created_before = Some(ancient);
+    assert!(it.feed.list(it.workspace, &query).await.unwrap().is_empty());
+    query.created_before = None;
+    query.created_since = Some(ancient);
+    assert_eq!(it.feed.list(it.workspace, &query).await.unwrap().len(), 1);
 }

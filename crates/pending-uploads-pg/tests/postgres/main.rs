@@ -10,3 +10,4 @@ mod behaviour;
 mod contract;
 mod migrations;
 mod support;
+mod sweeping;

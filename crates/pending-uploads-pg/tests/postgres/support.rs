@@ -1,6 +1,9 @@
 //! Databases for this crate's tests: migrated once for each test program, and copied for each test.
 
-use pending_uploads_pg::{Database, DatabaseConfig, migrate};
+use std::sync::Arc;
+
+use pending_uploads_core::{Clock, DeliveryMode, Registrar, Registration, WorkspaceId, Workspaces};
+use pending_uploads_pg::{Database, DatabaseConfig, PgWorkspaces, migrate};
 use pg_cluster::TestDatabase;
 use tokio::sync::OnceCell;
 
@@ -31,4 +34,22 @@ pub(crate) async fn db_client(database: &TestDatabase) -> tokio_postgres::Client
         .unwrap();
     tokio::spawn(connection);
     client
+}
+
+/// Registers a workspace that polls.
+pub(crate) async fn register(database: &Database, clock: Arc<dyn Clock>) -> WorkspaceId {
+    let id = WorkspaceId::generate();
+    let delivery_mode = Some(DeliveryMode::Poll);
+    let registration = Registration {
+        id,
+        delivery_mode,
+        url: None,
+        agent_card: None,
+    };
+    let workspaces = PgWorkspaces::new(database, clock);
+    workspaces
+        .register(registration, Registrar::Anonymous)
+        .await
+        .unwrap();
+    id
 }

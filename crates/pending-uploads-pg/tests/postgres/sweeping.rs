@@ -1,0 +1,143 @@
+//! The sweep on PostgreSQL: large files, many workspaces, and what stands in its way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pending_uploads_core::{
+    FileId, Filename, ManualClock, Mimetype, PendingUpload, Storage, StorageExt, SweepPolicy,
+    Timestamp,
+};
+use pending_uploads_pg::{Database, PgStorage, StorageConfig};
+use pg_cluster::TestDatabase;
+use tokio_postgres::Client;
+
+use crate::support;
+
+const MIB: usize = 1024 * 1024;
+
+/// A store whose clock the test moves.
+struct Sweeping {
+    files: PgStorage,
+    clock: Arc<ManualClock>,
+    db: Client,
+    database: Database,
+    _test_database: TestDatabase,
+}
+
+impl Sweeping {
+    async fn new() -> Self {
+        let test_database = support::migrated().await;
+        let database = support::connect(&test_database);
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_micros(0)));
+        Self {
+            files: PgStorage::new(&database, StorageConfig::default(), clock.clone()),
+            clock,
+            db: support::db_client(&test_database).await,
+            database,
+            _test_database: test_database,
+        }
+    }
+
+    async fn publish(&self) -> PendingUpload {
+        let workspace = support::register(&self.database, self.clock.clone()).await;
+        self.files
+            .stage(
+                workspace,
+                Filename::sanitize("report.pdf"),
+                Mimetype::absent(),
+                b"x",
+            )
+            .await
+            .unwrap()
+    }
+
+    /// One step, by the default policy.
+    async fn sweep(&self) -> Vec<FileId> {
+        let swept = self.files.sweep(&SweepPolicy::default()).await.unwrap();
+        swept.files.iter().map(|file| file.file_id).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_larger_than_a_sweeps_step_is_swept_whole() {
+    let it = Sweeping::new().await;
+    let workspace = support::register(&it.database, it.clock.clone()).await;
+    let mut batch = it.files.begin(workspace).await.unwrap();
+    let name = Filename::sanitize("large.bin");
+    batch.start_file(name, Mimetype::absent()).await.unwrap();
+    let piece = vec![5; MIB];
+    for _ in 0..130 {
+        batch.write(&piece).await.unwrap();
+    }
+    batch.finish_file().await.unwrap();
+    let published = batch.publish().await.unwrap();
+    it.clock.advance(Duration::from_hours(25));
+
+    let swept = it.files.sweep(&SweepPolicy::default()).await.unwrap();
+    let sizes: Vec<_> = swept
+        .files
+        .iter()
+        .map(|file| (file.file_id, file.size_bytes))
+        .collect();
+    assert_eq!(sizes, [(published[0].file_id, 130 * MIB as u64)]);
+    assert!(it.sweep().await.is_empty());
+    let left = it
+        .db
+        .query_one("SELECT count(*) FROM pending_upload_chunks", &[])
+        .await
+        .unwrap();
+    assert_eq!(left.get::<_, i64>(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_passes_by_a_feed_that_a_callers_transaction_holds() {
+    let it = Sweeping::new().await;
+    let held = it.publish().await;
+    let acked = it.publish().await;
+    it.files
+        .ack(acked.workspace_id, acked.file_id)
+        .await
+        .unwrap();
+    it.clock.advance(Duration::from_hours(25));
+    it.db
+        .batch_execute(&format!(
+            "BEGIN; UPDATE feed_counters SET last_seq = last_seq WHERE workspace_id = '{}'",
+            held.workspace_id
+        ))
+        .await
+        .unwrap();
+
+    assert_eq!(it.sweep().await, [acked.file_id]);
+    it.db.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(it.sweep().await, [held.file_id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acked_files_of_many_workspaces_are_swept_together() {
+    let it = Sweeping::new().await;
+    let mut acked = Vec::new();
+    for _ in 0..20 {
+        let upload = it.publish().await;
+        it.files
+            .ack(upload.workspace_id, upload.file_id)
+            .await
+            .unwrap();
+        acked.push(upload.file_id);
+    }
+    it.clock.advance(Duration::from_hours(2));
+    let mut swept = it.sweep().await;
+    swept.sort();
+    assert_eq!(swept, acked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_name_does_not_keep_a_file_for_ever() {
+    let it = Sweeping::new().await;
+    let damaged = it.publish().await;
+    it.db
+        .batch_execute("UPDATE pending_uploads SET filename = 'not / safe'")
+        .await
+        .unwrap();
+    it.clock.advance(Duration::from_hours(25));
+    assert_eq!(it.sweep().await, [damaged.file_id]);
+}
