@@ -70,46 +70,46 @@ async fn rows_have_the_contracts_fields() {
     insta::assert_json_snapshot!(answer.json(), @r#"
     [
       {
-        "activity_type": "a2a_receive",
-        "created_at": "2026-05-04T12:00:00Z",
-        "duration_ms": null,
-        "error_detail": null,
         "id": "0190f5fe-7c00-7a00-8000-000000000001",
+        "workspace_id": "11111111-1111-4111-8111-111111111111",
+        "activity_type": "a2a_receive",
+        "source_id": null,
+        "target_id": "11111111-1111-4111-8111-111111111111",
         "method": "chat_upload_receive",
+        "summary": "chat_upload_receive: mein_Bericht.pdf",
         "request_body": {
           "file_id": "0190f5fe-7c00-7a00-8000-0123456789ab",
-          "mimeType": "application/pdf",
           "name": "mein_Bericht.pdf",
-          "originalName": "mein Bericht.pdf",
-          "sha256": "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882",
+          "mimeType": "application/pdf",
           "size": 10,
-          "uri": "platform-pending:11111111-1111-4111-8111-111111111111/0190f5fe-7c00-7a00-8000-0123456789ab"
+          "uri": "platform-pending:11111111-1111-4111-8111-111111111111/0190f5fe-7c00-7a00-8000-0123456789ab",
+          "originalName": "mein Bericht.pdf",
+          "sha256": "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882"
         },
         "response_body": null,
-        "seq": 1,
-        "source_id": null,
+        "duration_ms": null,
         "status": "ok",
-        "summary": "chat_upload_receive: mein_Bericht.pdf",
-        "target_id": "11111111-1111-4111-8111-111111111111",
-        "workspace_id": "11111111-1111-4111-8111-111111111111"
+        "error_detail": null,
+        "created_at": "2026-05-04T12:00:00Z",
+        "seq": 1
       },
       {
-        "activity_type": "a2a_receive",
-        "created_at": "2026-05-04T12:00:00Z",
-        "duration_ms": 12,
-        "error_detail": "it broke",
         "id": "0190f5fe-7c00-7a00-8000-000000000002",
+        "workspace_id": "11111111-1111-4111-8111-111111111111",
+        "activity_type": "a2a_receive",
+        "source_id": "22222222-2222-4222-8222-222222222222",
+        "target_id": null,
         "method": null,
+        "summary": null,
         "request_body": null,
         "response_body": {
           "ok": true
         },
-        "seq": 2,
-        "source_id": "22222222-2222-4222-8222-222222222222",
+        "duration_ms": 12,
         "status": "error",
-        "summary": null,
-        "target_id": null,
-        "workspace_id": "11111111-1111-4111-8111-111111111111"
+        "error_detail": "it broke",
+        "created_at": "2026-05-04T12:00:00Z",
+        "seq": 2
       }
     ]
     "#);

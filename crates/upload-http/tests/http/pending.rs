@@ -49,28 +49,28 @@ async fn what_waits_is_listed_with_all_that_is_known_of_it() {
     insta::assert_json_snapshot!(answer.json(), @r#"
     [
       {
-        "created_at": "2026-05-04T11:00:00Z",
-        "expires_at": "2026-05-05T11:00:00Z",
-        "fetched_at": null,
         "file_id": "0190f5fe-7c00-7a00-8000-0123456789ab",
-        "mimeType": "application/pdf",
         "name": "mein_Bericht.pdf",
+        "mimeType": "application/pdf",
+        "size": 10,
+        "uri": "platform-pending:11111111-1111-4111-8111-111111111111/0190f5fe-7c00-7a00-8000-0123456789ab",
         "originalName": "mein Bericht.pdf",
         "sha256": "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882",
-        "size": 10,
-        "uri": "platform-pending:11111111-1111-4111-8111-111111111111/0190f5fe-7c00-7a00-8000-0123456789ab"
+        "created_at": "2026-05-04T11:00:00Z",
+        "expires_at": "2026-05-05T11:00:00Z",
+        "fetched_at": null
       },
       {
-        "created_at": "2026-05-04T11:00:00Z",
-        "expires_at": "2026-05-05T11:00:00Z",
-        "fetched_at": "2026-05-04T11:30:00Z",
         "file_id": "0190f5fe-7c00-7a00-8000-000000000001",
-        "mimeType": "application/pdf",
         "name": "mein_Bericht.pdf",
+        "mimeType": "application/pdf",
+        "size": 10,
+        "uri": "platform-pending:11111111-1111-4111-8111-111111111111/0190f5fe-7c00-7a00-8000-000000000001",
         "originalName": "mein Bericht.pdf",
         "sha256": "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882",
-        "size": 10,
-        "uri": "platform-pending:11111111-1111-4111-8111-111111111111/0190f5fe-7c00-7a00-8000-000000000001"
+        "created_at": "2026-05-04T11:00:00Z",
+        "expires_at": "2026-05-05T11:00:00Z",
+        "fetched_at": "2026-05-04T11:30:00Z"
       }
     ]
     "#);
