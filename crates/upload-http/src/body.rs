@@ -8,14 +8,11 @@ use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::{FromRequest, HttpRequest};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::auth::platform;
 use crate::error::ApiError;
-
-/// The cap on a JSON body, in bytes: 1 MiB.
-pub(crate) const MAX_JSON_BYTES: usize = 1024 * 1024;
 
 /// A request's body, not read yet. A handler reads it after the caller has been authorized.
 pub(crate) struct Body {
@@ -39,43 +36,42 @@ impl FromRequest for Body {
 }
 
 impl Body {
-    /// Reads the whole body, which may be empty.
+    /// Reads the whole body, which may be empty, and holds no more memory than its length when that
+    /// is declared.
     ///
     /// # Errors
-    /// [`ApiError::RequestTooLarge`] for more than [`MAX_JSON_BYTES`], before anything is read when
-    /// the length is declared; [`ApiError::IdleTimeout`]; [`ApiError::InvalidJson`] when it is cut
-    /// off.
-    pub(crate) async fn read(mut self) -> Result<Bytes, ApiError> {
-        let too_large = ApiError::RequestTooLarge {
-            max: MAX_JSON_BYTES as u64,
-        };
-        if self.declared_bytes > Some(MAX_JSON_BYTES as u64) {
-            return Err(too_large);
+    /// [`ApiError::RequestTooLarge`] for more than `max` bytes, before anything is read when the
+    /// length is declared; [`ApiError::IdleTimeout`]; [`ApiError::InvalidJson`] when it is cut off.
+    pub(crate) async fn read(mut self, max: u32) -> Result<Bytes, ApiError> {
+        let max = u64::from(max);
+        let declared = self.declared_bytes.unwrap_or(0);
+        if declared > max {
+            return Err(ApiError::RequestTooLarge { max });
         }
-        let mut whole = BytesMut::new();
+        let mut whole = BytesMut::with_capacity(usize::try_from(declared).unwrap_or(0));
         while let Some(piece) = timeout(self.idle_timeout, self.payload.next())
             .await
             .map_err(|_| ApiError::IdleTimeout)?
         {
             let piece = piece.map_err(|_| ApiError::InvalidJson)?;
-            if whole.len() + piece.len() > MAX_JSON_BYTES {
-                return Err(too_large);
+            if (whole.len() + piece.len()) as u64 > max {
+                return Err(ApiError::RequestTooLarge { max });
             }
             whole.extend_from_slice(&piece);
         }
         Ok(whole.freeze())
-    }
-
-    /// Reads the whole body as JSON (RFC 8259).
-    ///
-    /// # Errors
-    /// Those of [`read`](Self::read), and [`ApiError::InvalidJson`].
-    pub(crate) async fn read_json(self) -> Result<Value, ApiError> {
-        parse_json(&self.read().await?)
     }
 }
 
 /// Parses `text` as JSON (RFC 8259).
 pub(crate) fn parse_json(text: &[u8]) -> Result<Value, ApiError> {
     serde_json::from_slice(text).map_err(|_| ApiError::InvalidJson)
+}
+
+/// Parses `text` as a JSON object (RFC 8259, section 4).
+pub(crate) fn parse_json_object(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    match parse_json(text)? {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(ApiError::NoJsonObject),
+    }
 }

@@ -28,6 +28,8 @@ pub enum ApiError {
     },
     /// The body is not JSON, or was cut off.
     InvalidJson,
+    /// The body is JSON, and not an object.
+    NoJsonObject,
     /// The body is JSON, and a field of it is not what it should be.
     InvalidField {
         /// The field.

@@ -13,6 +13,8 @@ use crate::wire::{self, Queued};
 
 /// The one method that is taken.
 const METHOD: &str = "message/send";
+/// The longest message, in bytes: 1 MiB.
+const MAX_MESSAGE_BYTES: u32 = 1024 * 1024;
 
 /// Takes a JSON-RPC 2.0 `message/send` request for the workspace.
 pub(crate) async fn send(
@@ -20,7 +22,7 @@ pub(crate) async fn send(
     platform: web::Data<Platform>,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
-    let text = body.read().await?;
+    let text = body.read(MAX_MESSAGE_BYTES).await?;
     let message = parse(&text)?;
     match &caller.workspace.delivery {
         Delivery::Poll => queue(&platform, caller.workspace.id, message).await,

@@ -13,7 +13,7 @@ use pending_uploads_core::{Acked, Error, ListAfter, PendingUpload, Sha256, Stora
 use serde_json::Value;
 
 use crate::auth::{Caller, FileCaller};
-use crate::body::{Body, parse_json};
+use crate::body::{Body, parse_json_object};
 use crate::error::{ApiError, BrokenOff, Cause};
 use crate::events::{self, Site};
 use crate::platform::Platform;
@@ -21,6 +21,8 @@ use crate::wire::{self, AckAnswer, WaitingFile};
 
 /// How many records are read, and held, at once.
 const PAGE: u32 = 500;
+/// The longest body of an ack, in bytes: far more than a digest needs.
+const MAX_ACK_BYTES: u32 = 4 * 1024;
 
 /// Answers every file that the workspace has still to take, oldest first.
 ///
@@ -134,7 +136,7 @@ pub(crate) async fn ack(
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let started = Instant::now();
-    let claimed = claimed_digest(&body.read().await?)?;
+    let claimed = claimed_digest(&body.read(MAX_ACK_BYTES).await?)?;
     let storage = platform.staging().wired().ok_or(ApiError::FileNotFound)?;
     let upload = caller.find(&**storage).await?;
     if claimed.is_some_and(|digest| digest != upload.sha256) {
@@ -157,7 +159,7 @@ fn claimed_digest(body: &[u8]) -> Result<Option<Sha256>, ApiError> {
     if body.trim_ascii().is_empty() {
         return Ok(None);
     }
-    match parse_json(body)?.get("sha256") {
+    match parse_json_object(body)?.get("sha256") {
         None | Some(Value::Null) => Ok(None),
         Some(digest) => {
             let digest = digest.as_str().and_then(|text| text.parse().ok());

@@ -9,10 +9,13 @@ use serde_json::{Map, Value};
 
 use crate::address::check_callback;
 use crate::auth::bearer;
-use crate::body::Body;
+use crate::body::{Body, parse_json_object};
 use crate::error::ApiError;
 use crate::platform::{Platform, RegistrationPolicy};
 use crate::wire::{self, RegisteredAnswer};
+
+/// The longest registration, in bytes: 64 KiB. Little, because anybody may send one.
+const MAX_REGISTRATION_BYTES: u32 = 64 * 1024;
 
 /// Registers a workspace, or changes its registration.
 ///
@@ -23,9 +26,12 @@ pub(crate) async fn register(
     platform: web::Data<Platform>,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
-    let registration = parse(&body.read_json().await?)?;
-    let registrar = registrar(&platform, &request, registration.id).await?;
     let closed = platform.settings().registration == RegistrationPolicy::AdminOnly;
+    if closed && bearer(&request).is_none() {
+        return Err(ApiError::Unauthorized);
+    }
+    let registration = parse(&body.read(MAX_REGISTRATION_BYTES).await?)?;
+    let registrar = registrar(&platform, &request, registration.id).await?;
     if closed && registrar == Registrar::Anonymous {
         return Err(ApiError::Unauthorized);
     }
@@ -64,16 +70,13 @@ fn render(registered: &Registered) -> HttpResponse {
     })
 }
 
-fn parse(body: &Value) -> Result<Registration, ApiError> {
-    let fields = body.as_object().ok_or(ApiError::InvalidField {
-        field: "id",
-        expected: "in a JSON object",
-    })?;
+fn parse(body: &[u8]) -> Result<Registration, ApiError> {
+    let fields = parse_json_object(body)?;
     Ok(Registration {
-        id: id(fields)?,
-        delivery_mode: delivery_mode(fields)?,
-        url: url(fields)?,
-        agent_card: agent_card(fields)?,
+        id: id(&fields)?,
+        delivery_mode: delivery_mode(&fields)?,
+        url: url(&fields)?,
+        agent_card: agent_card(&fields)?,
     })
 }
 

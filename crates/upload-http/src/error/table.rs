@@ -84,6 +84,11 @@ impl ApiError {
                 "invalid_json",
                 "the body is not a complete JSON document",
             ),
+            Self::NoJsonObject => Row::new(
+                S::BAD_REQUEST,
+                "invalid_json",
+                "the body is not a JSON object",
+            ),
             Self::InvalidField { field, expected } => Row::new(
                 S::BAD_REQUEST,
                 "invalid_field",

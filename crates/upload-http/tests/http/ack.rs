@@ -72,7 +72,6 @@ async fn a_digest_that_fits_is_an_ack_and_so_is_a_body_without_one() {
         json!({"sha256": hex.to_uppercase(), "more": 1}).to_string(),
         json!({"sha256": null}).to_string(),
         "{}".to_owned(),
-        "null".to_owned(),
         " \n".to_owned(),
     ] {
         let answer = ack(acking(Ok(Acked::First { at: now() })), &body).await;
@@ -98,15 +97,26 @@ async fn a_body_that_does_not_fit_acks_nothing() {
     for (body, code) in [
         ("{", "invalid_json"),
         ("sha256=00", "invalid_json"),
+        ("null", "invalid_json"),
+        (r#"["x"]"#, "invalid_json"),
+        (r#""x""#, "invalid_json"),
+        ("7", "invalid_json"),
         (r#"{"sha256": "00"}"#, "invalid_field"),
         (r#"{"sha256": 5}"#, "invalid_field"),
     ] {
         let answer = ack(not_acking(), body).await;
         assert_eq!(answer.refusal(), (400, code.to_owned()), "{body}");
     }
-    let huge = " ".repeat(1024 * 1024 + 1);
-    let answer = ack(not_acking(), &huge).await;
+}
+
+#[actix_web::test]
+async fn an_acks_body_is_short() {
+    let at_most = 4096;
+    let taken = ack(acking(Ok(Acked::First { at: now() })), &" ".repeat(at_most)).await;
+    assert_eq!(taken.status, 200);
+    let answer = ack(not_acking(), &" ".repeat(at_most + 1)).await;
     assert_eq!(answer.refusal(), (413, "request_too_large".to_owned()));
+    assert_eq!(answer.json()["max"], at_most);
 }
 
 #[actix_web::test]

@@ -1,5 +1,8 @@
 //! Registration.
 
+use actix_web::http::Method;
+use bytes::Bytes;
+use futures_util::stream;
 use pending_uploads_core::{
     DeliveryMode, Error, InboundSecret, MockWorkspaces, Registered, Registrar, Registration,
 };
@@ -7,8 +10,8 @@ use serde_json::{Value, json};
 use upload_http::{CallbackPolicy, RegistrationPolicy, Settings};
 
 use crate::harness::{
-    Admin, Agent, Anonymous, Claiming, Fixture, Identity, Stranger, WORKSPACE, broken, unavailable,
-    with_admin, workspace,
+    Admin, Agent, Anonymous, Ask, Claiming, Fixture, Identity, Stranger, WORKSPACE, broken,
+    unavailable, with_admin, workspace,
 };
 
 const PATH: &str = "/registry/register";
@@ -181,7 +184,6 @@ async fn a_field_that_does_not_fit_is_named() {
         (json!({}), "id"),
         (json!({"id": 5}), "id"),
         (json!({"id": "not-a-uuid"}), "id"),
-        (json!([]), "id"),
         (
             json!({"id": WORKSPACE, "delivery_mode": "carrier-pigeon"}),
             "delivery_mode",
@@ -249,9 +251,60 @@ async fn a_body_that_is_no_json_is_refused() {
         let answer = app.post(&Anonymous, PATH, body).await;
         assert_eq!(answer.refusal(), (400, "invalid_json".to_owned()), "{body}");
     }
-    let deep = "[".repeat(100_000);
+    let deep = "[".repeat(60_000);
     let answer = app.post(&Anonymous, PATH, deep).await;
     assert_eq!(answer.refusal(), (400, "invalid_json".to_owned()));
+}
+
+#[actix_web::test]
+async fn a_body_that_is_no_object_is_told_so() {
+    let app = Fixture::new().app();
+    for body in [json!([]), json!([WORKSPACE]), json!("id"), Value::Null] {
+        let answer = app.post_json(&Anonymous, PATH, &body).await;
+        assert_eq!(answer.refusal(), (400, "invalid_json".to_owned()), "{body}");
+        let sentence = "the body is not a JSON object";
+        assert_eq!(answer.json()["error"], sentence, "{body}");
+    }
+}
+
+#[actix_web::test]
+async fn anybody_may_register_so_little_is_read_of_him() {
+    let at_most = 64 * 1024;
+    let padded = |bytes| {
+        let mut body = poll().to_string().into_bytes();
+        body.resize(bytes, b' ');
+        body
+    };
+    let taken = expecting(Registrar::Anonymous).app();
+    let answer = taken.post(&Anonymous, PATH, padded(at_most)).await;
+    assert_eq!(answer.status, 200);
+
+    let app = Fixture::new().app();
+    let announced = app.post(&Anonymous, PATH, padded(at_most + 1)).await;
+    let unannounced = Ask::new(Method::POST, PATH);
+    let pieces = stream::repeat_with(|| Ok(Bytes::from(vec![b' '; 1000])));
+    let endless = app.send_streaming(unannounced, pieces).await;
+    for answer in [announced, endless] {
+        assert_eq!(answer.refusal(), (413, "request_too_large".to_owned()));
+        assert_eq!(answer.json()["max"], at_most);
+    }
+}
+
+#[actix_web::test]
+async fn where_registration_is_the_admins_a_body_without_a_token_is_not_read() {
+    let mut fixture = Fixture::new();
+    fixture.settings = Settings {
+        registration: RegistrationPolicy::AdminOnly,
+        ..with_admin()
+    };
+    let app = fixture.app();
+    for ask in [
+        Ask::new(Method::POST, PATH),
+        Ask::new(Method::POST, PATH).by(&Claiming("Basic abc")),
+    ] {
+        let answer = app.send_streaming(ask, stream::pending()).await;
+        assert_eq!(answer.refusal(), (401, "unauthorized".to_owned()));
+    }
 }
 
 #[actix_web::test]
