@@ -76,9 +76,7 @@ fn missing_or_unreadable(path: &Path) -> Inspection {
 }
 
 fn read(path: &Path, database: &Path) -> Result<Inspection, String> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection =
-        Connection::open_with_flags(database, flags).map_err(|error| error.to_string())?;
+    let connection = open(database).map_err(|error| error.to_string())?;
     let schema = schema::version(&connection).map_err(|error| error.to_string())?;
     let newest_row = if schema == 0 {
         None
@@ -91,6 +89,28 @@ fn read(path: &Path, database: &Path) -> Result<Inspection, String> {
         known: schema::NEWEST,
         newest_row,
     })
+}
+
+/// Opens a database to look at it. Without a log beside it there is nobody who writes, and SQLite is
+/// told so: it would make a log, and leave it there.
+fn open(database: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    match database.to_str() {
+        Some(name) if !Path::new(&log).exists() => {
+            let uri = format!("file:{}?immutable=1", in_uri(name));
+            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+        }
+        _ => Connection::open_with_flags(database, flags),
+    }
+}
+
+/// A path as SQLite's URIs have it.
+fn in_uri(path: &str) -> String {
+    path.replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23")
 }
 
 fn newest_row(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
@@ -114,13 +134,16 @@ fn use_of(path: &Path) -> std::io::Result<FolderUse> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::ffi::OsString;
+
     use super::*;
     use crate::Database;
 
     #[tokio::test]
     async fn a_folder_is_seen_as_it_is_and_left_as_it_was() {
         let parent = tempfile::tempdir().unwrap();
-        let path = parent.path().join("data");
+        let path = parent.path().join("data of 100% #1?");
         assert_eq!(inspect(&path), Inspection::Missing);
         assert!(!path.exists());
 
@@ -134,9 +157,17 @@ mod tests {
         assert_eq!(inspect(&path), readable(FolderUse::Open));
         drop(database);
         // The writing thread lets the folder go when it has ended.
-        while inspect(&path) != readable(FolderUse::Idle) {
+        while use_of(&path).unwrap() == FolderUse::Open {
             std::thread::yield_now();
         }
+        let before = names(&path);
+        assert_eq!(inspect(&path), readable(FolderUse::Idle));
+        assert_eq!(names(&path), before);
+    }
+
+    fn names(folder: &Path) -> BTreeSet<OsString> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
     }
 
     #[test]
