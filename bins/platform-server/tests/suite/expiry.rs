@@ -1,14 +1,16 @@
 //! Files that nobody came for.
 
 use crate::support::client::text;
-use crate::support::database::{db_count, migrated};
-use crate::support::{ServerBuilder, eventually};
+use crate::support::{Store, eventually, on_each_store};
 
-#[tokio::test]
-async fn a_file_that_expired_is_gone_and_the_feed_says_so() {
-    let database = migrated();
-    let url = database.url();
-    let server = ServerBuilder::on(&url)
+on_each_store! {
+    a_file_that_expired_is_gone_and_the_feed_says_so,
+    an_acked_file_is_swept_after_its_retention_and_the_feed_says_nothing,
+}
+
+async fn a_file_that_expired_is_gone_and_the_feed_says_so(store: Store) {
+    let server = store
+        .server()
         .set("UPLOAD_TTL_SECS", 1)
         .set("SWEEP_INTERVAL_SECS", 1)
         .start();
@@ -25,17 +27,12 @@ async fn a_file_that_expired_is_gone_and_the_feed_says_so() {
     assert_eq!(client.post(&workspace.ack(&file)).await.status, 404);
     assert_eq!(client.waiting(&workspace).await.len(), 0);
     assert_eq!(client.feed(&workspace, "type=a2a_receive").await.len(), 1);
-    eventually("no byte is left", async || {
-        (db_count(&url, "pending_upload_chunks").await == 0).then_some(())
-    })
-    .await;
+    store.wait_until_it_holds_no_file().await;
 }
 
-#[tokio::test]
-async fn an_acked_file_is_swept_after_its_retention_and_the_feed_says_nothing() {
-    let database = migrated();
-    let url = database.url();
-    let server = ServerBuilder::on(&url)
+async fn an_acked_file_is_swept_after_its_retention_and_the_feed_says_nothing(store: Store) {
+    let server = store
+        .server()
         .set("ACK_RETENTION_SECS", 0)
         .set("SWEEP_INTERVAL_SECS", 1)
         .start();
@@ -43,9 +40,9 @@ async fn an_acked_file_is_swept_after_its_retention_and_the_feed_says_nothing() 
     let file = client.must_upload(&workspace, "a.txt", b"a").await;
     assert_eq!(client.post(&workspace.ack(&file)).await.status, 200);
     eventually("the acked file is swept", async || {
-        (db_count(&url, "pending_uploads").await == 0).then_some(())
+        (store.recorded_files().await == 0).then_some(())
     })
     .await;
-    assert_eq!(db_count(&url, "pending_upload_chunks").await, 0);
+    store.wait_until_it_holds_no_file().await;
     assert_eq!(client.feed(&workspace, "").await.len(), 1);
 }

@@ -2,13 +2,16 @@
 
 use uuid::Uuid;
 
-use crate::support::database::migrated;
-use crate::support::{Form, ServerBuilder, Workspace};
+use crate::support::{Form, Store, Workspace, on_each_store};
 
-#[tokio::test]
-async fn another_workspaces_file_is_as_if_it_were_not_there() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).with_admin().start();
+on_each_store! {
+    another_workspaces_file_is_as_if_it_were_not_there,
+    every_route_of_a_workspace_is_closed_to_everybody_else,
+    another_workspaces_cursor_is_gone,
+}
+
+async fn another_workspaces_file_is_as_if_it_were_not_there(store: Store) {
+    let server = store.server().with_admin().start();
     let (theirs, their_client) = server.workspace().await;
     let (mine, my_client) = server.workspace().await;
     let file = their_client
@@ -32,10 +35,8 @@ async fn another_workspaces_file_is_as_if_it_were_not_there() {
     );
 }
 
-#[tokio::test]
-async fn every_route_of_a_workspace_is_closed_to_everybody_else() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).start();
+async fn every_route_of_a_workspace_is_closed_to_everybody_else(store: Store) {
+    let server = store.server().start();
     let (theirs, their_client) = server.workspace().await;
     let (_, stranger) = server.workspace().await;
     let file = their_client.must_upload(&theirs, "a.txt", b"theirs").await;
@@ -73,10 +74,8 @@ async fn every_route_of_a_workspace_is_closed_to_everybody_else() {
     assert_eq!(their_client.waiting(&theirs).await.len(), 1);
 }
 
-#[tokio::test]
-async fn another_workspaces_cursor_is_gone() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).start();
+async fn another_workspaces_cursor_is_gone(store: Store) {
+    let server = store.server().start();
     let (theirs, their_client) = server.workspace().await;
     let (mine, my_client) = server.workspace().await;
     their_client.must_upload(&theirs, "a.txt", b"theirs").await;

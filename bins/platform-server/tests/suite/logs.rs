@@ -1,7 +1,11 @@
 //! What an operator sees: log lines and metrics.
 
-use crate::support::database::migrated;
-use crate::support::{Form, Server, ServerBuilder, eventually};
+use crate::support::{Form, Server, Store, eventually, on_each_store};
+
+on_each_store! {
+    each_step_of_a_file_is_one_line_and_one_count,
+    no_secret_is_logged_however_much_is_logged,
+}
 
 /// Waits for a log line that begins with an event's word and holds all of `fields`.
 async fn line_with(server: &Server, event: &str, fields: &[String]) -> String {
@@ -19,10 +23,9 @@ async fn line_with(server: &Server, event: &str, fields: &[String]) -> String {
     .await
 }
 
-#[tokio::test]
-async fn each_step_of_a_file_is_one_line_and_one_count() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url())
+async fn each_step_of_a_file_is_one_line_and_one_count(store: Store) {
+    let server = store
+        .server()
         .set("ACK_RETENTION_SECS", 0)
         .set("SWEEP_INTERVAL_SECS", 1)
         .start();
@@ -70,13 +73,8 @@ async fn each_step_of_a_file_is_one_line_and_one_count() {
     assert_eq!(server.log().matches("] staged ").count(), 1);
 }
 
-#[tokio::test]
-async fn no_secret_is_logged_however_much_is_logged() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url())
-        .with_admin()
-        .set("RUST_LOG", "trace")
-        .start();
+async fn no_secret_is_logged_however_much_is_logged(store: Store) {
+    let server = store.server().with_admin().set("RUST_LOG", "trace").start();
     let (workspace, client) = server.workspace().await;
     let file = client.must_upload(&workspace, "a.txt", b"a").await;
     client.get(&workspace.content(&file)).await;

@@ -4,8 +4,18 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::client::remember_secret;
-use crate::support::database::{db_count, migrated};
-use crate::support::{Answer, Client, Form, Receiver, Server, ServerBuilder, Workspace, bytes};
+use crate::support::{
+    Answer, Client, Form, Receiver, Server, Store, Workspace, bytes, on_each_store,
+};
+
+on_each_store! {
+    an_upload_goes_on_to_the_workspaces_url_and_its_answer_comes_back,
+    a_message_goes_on_to_the_workspaces_url,
+    a_redirect_is_not_followed,
+    a_workspace_that_cannot_be_called_is_502,
+    a_callback_to_a_private_address_is_refused_unless_it_is_allowed,
+    a_push_workspace_without_a_url_is_answered_as_it_always_was,
+}
 
 const TAKEN: &str = "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n\
      Content-Length: 14\r\nConnection: close\r\n\r\n{\"taken\":true}";
@@ -40,12 +50,8 @@ async fn register(server: &Server, body: &Value) -> Answer {
         .await
 }
 
-#[tokio::test]
-async fn an_upload_goes_on_to_the_workspaces_url_and_its_answer_comes_back() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url())
-        .set("ALLOW_PRIVATE_CALLBACKS", true)
-        .start();
+async fn an_upload_goes_on_to_the_workspaces_url_and_its_answer_comes_back(store: Store) {
+    let server = store.server().set("ALLOW_PRIVATE_CALLBACKS", true).start();
     let receiver = Receiver::answering(TAKEN).await;
     let (workspace, client, secret) = register_push(&server, &receiver.url()).await;
     let form = Form::of_file("a.bin", bytes(3, 2 * 1024 * 1024));
@@ -72,15 +78,11 @@ async fn an_upload_goes_on_to_the_workspaces_url_and_its_answer_comes_back() {
         "the caller's token went on"
     );
     assert!(call.body.len() >= form.body().len());
-    assert_eq!(db_count(&database.url(), "pending_upload_chunks").await, 0);
+    assert!(!store.holds_bytes().await, "the platform kept some of it");
 }
 
-#[tokio::test]
-async fn a_message_goes_on_to_the_workspaces_url() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url())
-        .set("ALLOW_PRIVATE_CALLBACKS", true)
-        .start();
+async fn a_message_goes_on_to_the_workspaces_url(store: Store) {
+    let server = store.server().set("ALLOW_PRIVATE_CALLBACKS", true).start();
     let receiver = Receiver::answering(TAKEN).await;
     let (workspace, client, _) = register_push(&server, &receiver.url()).await;
     let message = json!({
@@ -96,12 +98,8 @@ async fn a_message_goes_on_to_the_workspaces_url() {
     assert_eq!(receiver.calls().len(), 1);
 }
 
-#[tokio::test]
-async fn a_redirect_is_not_followed() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url())
-        .set("ALLOW_PRIVATE_CALLBACKS", true)
-        .start();
+async fn a_redirect_is_not_followed(store: Store) {
+    let server = store.server().set("ALLOW_PRIVATE_CALLBACKS", true).start();
     let redirect = "HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\n\
          Content-Length: 0\r\nConnection: close\r\n\r\n";
     let receiver = Receiver::answering(redirect).await;
@@ -113,12 +111,8 @@ async fn a_redirect_is_not_followed() {
     assert_eq!(receiver.calls().len(), 1);
 }
 
-#[tokio::test]
-async fn a_workspace_that_cannot_be_called_is_502() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url())
-        .set("ALLOW_PRIVATE_CALLBACKS", true)
-        .start();
+async fn a_workspace_that_cannot_be_called_is_502(store: Store) {
+    let server = store.server().set("ALLOW_PRIVATE_CALLBACKS", true).start();
     // Nobody listens on the discard port.
     let (workspace, client, _) = register_push(&server, "http://127.0.0.1:9").await;
     let answer = client
@@ -130,10 +124,8 @@ async fn a_workspace_that_cannot_be_called_is_502() {
     );
 }
 
-#[tokio::test]
-async fn a_callback_to_a_private_address_is_refused_unless_it_is_allowed() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).start();
+async fn a_callback_to_a_private_address_is_refused_unless_it_is_allowed(store: Store) {
+    let server = store.server().start();
     for url in [
         "http://127.0.0.1:80",
         "http://[::1]/x",
@@ -153,10 +145,8 @@ async fn a_callback_to_a_private_address_is_refused_unless_it_is_allowed() {
     }
 }
 
-#[tokio::test]
-async fn a_push_workspace_without_a_url_is_answered_as_it_always_was() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).start();
+async fn a_push_workspace_without_a_url_is_answered_as_it_always_was(store: Store) {
+    let server = store.server().start();
     let id = Uuid::new_v4().to_string();
     let answer = register(&server, &json!({"id": id})).await;
     assert_eq!(answer.json()["delivery_mode"], "push", "{answer:?}");

@@ -3,8 +3,22 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::database::{db_count, migrated};
-use crate::support::{Answer, Client, Form, Part, RawConnection, ServerBuilder, Workspace, bytes};
+use crate::support::{
+    Answer, Client, Form, Part, RawConnection, Store, Workspace, bytes, on_each_store,
+};
+
+on_each_store! {
+    bad_uploads_are_refused_and_leave_nothing,
+    a_refusal_names_the_file_and_the_limit,
+    a_full_workspace_is_refused_until_it_takes_something,
+    ids_that_are_none_and_paths_that_lead_nowhere_are_refused,
+    bad_feed_queries_are_refused_and_good_ones_are_not,
+    bad_registrations_are_refused,
+    only_the_admin_registers_where_registration_is_the_admins,
+    bad_messages_are_refused,
+    an_ack_with_another_digest_acks_nothing,
+    a_body_that_would_be_refused_is_never_asked_for,
+}
 
 /// The status and the code of an error that must be one: JSON with a sentence and a code.
 fn refusal(answer: &Answer) -> (u16, String) {
@@ -23,11 +37,9 @@ async fn send(client: &Client, workspace: &Workspace, body: Vec<u8>) -> Answer {
         .await
 }
 
-#[tokio::test]
-async fn bad_uploads_are_refused_and_leave_nothing() {
-    let database = migrated();
-    let url = database.url();
-    let server = ServerBuilder::on(&url)
+async fn bad_uploads_are_refused_and_leave_nothing(store: Store) {
+    let server = store
+        .server()
         .with_admin()
         .set("MAX_FILE_BYTES", 3_000_000)
         .set("MAX_REQUEST_BYTES", 5_500_000)
@@ -97,15 +109,11 @@ async fn bad_uploads_are_refused_and_leave_nothing() {
         client.feed(&workspace, "").await.len(),
         usize::try_from(taken).unwrap()
     );
-    assert_eq!(db_count(&url, "pending_uploads").await, taken);
+    assert_eq!(store.recorded_files().await, taken);
 }
 
-#[tokio::test]
-async fn a_refusal_names_the_file_and_the_limit() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url())
-        .set("MAX_FILE_BYTES", 10)
-        .start();
+async fn a_refusal_names_the_file_and_the_limit(store: Store) {
+    let server = store.server().set("MAX_FILE_BYTES", 10).start();
     let (workspace, client) = server.workspace().await;
     let empty = client
         .upload(&workspace, &Form::of_file("no thing.txt", ""))
@@ -129,10 +137,9 @@ async fn a_refusal_names_the_file_and_the_limit() {
     assert_eq!(huge.json()["max"], 10 + 1024 * 1024);
 }
 
-#[tokio::test]
-async fn a_full_workspace_is_refused_until_it_takes_something() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url())
+async fn a_full_workspace_is_refused_until_it_takes_something(store: Store) {
+    let server = store
+        .server()
         .set("MAX_WAITING_FILES", 2)
         .set("MAX_WAITING_BYTES", 100)
         .start();
@@ -154,10 +161,8 @@ async fn a_full_workspace_is_refused_until_it_takes_something() {
     client.must_upload(&workspace, "3.txt", b"3").await;
 }
 
-#[tokio::test]
-async fn ids_that_are_none_and_paths_that_lead_nowhere_are_refused() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).with_admin().start();
+async fn ids_that_are_none_and_paths_that_lead_nowhere_are_refused(store: Store) {
+    let server = store.server().with_admin().start();
     let (workspace, client) = server.workspace().await;
     let admin = server.admin();
     let unknown = Workspace {
@@ -195,10 +200,8 @@ async fn ids_that_are_none_and_paths_that_lead_nowhere_are_refused() {
     );
 }
 
-#[tokio::test]
-async fn bad_feed_queries_are_refused_and_good_ones_are_not() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).start();
+async fn bad_feed_queries_are_refused_and_good_ones_are_not(store: Store) {
+    let server = store.server().start();
     let (workspace, client) = server.workspace().await;
     for query in [
         "source=everybody",
@@ -232,10 +235,8 @@ async fn bad_feed_queries_are_refused_and_good_ones_are_not() {
     }
 }
 
-#[tokio::test]
-async fn bad_registrations_are_refused() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).start();
+async fn bad_registrations_are_refused(store: Store) {
+    let server = store.server().start();
     let client = server.anonymous();
     let id = Uuid::new_v4().to_string();
     let card = json!({"name": "x"});
@@ -264,10 +265,9 @@ async fn bad_registrations_are_refused() {
     expect(&broken, 400, "invalid_json");
 }
 
-#[tokio::test]
-async fn only_the_admin_registers_where_registration_is_the_admins() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url())
+async fn only_the_admin_registers_where_registration_is_the_admins(store: Store) {
+    let server = store
+        .server()
         .with_admin()
         .set("REGISTRATION", "admin")
         .start();
@@ -285,10 +285,8 @@ async fn only_the_admin_registers_where_registration_is_the_admins() {
     registered.secret("auth_token");
 }
 
-#[tokio::test]
-async fn bad_messages_are_refused() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).start();
+async fn bad_messages_are_refused(store: Store) {
+    let server = store.server().start();
     let (workspace, client) = server.workspace().await;
     for body in [
         json!({"jsonrpc": "1.0", "id": 1, "method": "message/send", "params": {"message": {}}}),
@@ -301,10 +299,8 @@ async fn bad_messages_are_refused() {
     assert_eq!(client.feed(&workspace, "").await, [] as [Value; 0]);
 }
 
-#[tokio::test]
-async fn an_ack_with_another_digest_acks_nothing() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).start();
+async fn an_ack_with_another_digest_acks_nothing(store: Store) {
+    let server = store.server().start();
     let (workspace, client) = server.workspace().await;
     let file = client.must_upload(&workspace, "a.txt", b"a").await;
     let other = json!({"sha256": "0".repeat(64)});
@@ -322,12 +318,8 @@ async fn an_ack_with_another_digest_acks_nothing() {
     assert_eq!(client.get(&workspace.content(&file)).await.body, b"a");
 }
 
-#[tokio::test]
-async fn a_body_that_would_be_refused_is_never_asked_for() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url())
-        .set("MAX_FILE_BYTES", 10)
-        .start();
+async fn a_body_that_would_be_refused_is_never_asked_for(store: Store) {
+    let server = store.server().set("MAX_FILE_BYTES", 10).start();
     let (workspace, _) = server.workspace().await;
     for (token, length, expected) in [
         ("wrong", 100, "HTTP/1.1 401"),

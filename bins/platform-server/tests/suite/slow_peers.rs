@@ -2,10 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::database::{db_value, migrated};
 use crate::support::{
-    Client, Form, RawConnection, Server, ServerBuilder, Workspace, bytes, eventually, sha256,
+    Client, Form, RawConnection, Server, Store, Workspace, bytes, on_each_store, sha256,
 };
+
+on_each_store! {
+    others_are_served_while_slow_peers_trickle,
+    an_upload_that_trickles_past_the_idle_time_but_never_falls_silent_is_taken,
+}
 
 const MIB: usize = 1024 * 1024;
 const SLOW_EACH_WAY: u64 = 8;
@@ -51,11 +55,9 @@ async fn slow_download(server: &Server, workspace: &Workspace, file: &str) -> Ra
     connection
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn others_are_served_while_slow_peers_trickle() {
-    let database = migrated();
-    let url = database.url();
-    let server = ServerBuilder::on(&url).set("DATABASE_POOL_SIZE", 4).start();
+async fn others_are_served_while_slow_peers_trickle(store: Store) {
+    // What a data folder has no use for is no matter to it.
+    let server = store.server().set("DATABASE_POOL_SIZE", 4).start();
     let (workspace, client) = server.workspace().await;
     let large = bytes(20, LARGE);
     let file = client.must_upload(&workspace, "large.bin", &large).await;
@@ -74,12 +76,7 @@ async fn others_are_served_while_slow_peers_trickle() {
         }
         longest = longest.max(hurry(&client, &workspace, round).await);
     }
-    let transactions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-         AND pid <> pg_backend_pid() AND xact_start IS NOT NULL";
-    eventually("no transaction is open", async || {
-        (db_value::<i64>(&url, transactions).await == 0).then_some(())
-    })
-    .await;
+    store.wait_until_no_transaction_is_open().await;
     // A pool that slow peers had emptied would have made everybody else wait for its time-out.
     assert!(
         longest < Duration::from_secs(9),
@@ -109,12 +106,8 @@ async fn hurry(client: &Client, workspace: &Workspace, round: u64) -> Duration {
     started.elapsed()
 }
 
-#[tokio::test]
-async fn an_upload_that_trickles_past_the_idle_time_but_never_falls_silent_is_taken() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url())
-        .set("IDLE_TIMEOUT_SECS", 2)
-        .start();
+async fn an_upload_that_trickles_past_the_idle_time_but_never_falls_silent_is_taken(store: Store) {
+    let server = store.server().set("IDLE_TIMEOUT_SECS", 2).start();
     let (workspace, _) = server.workspace().await;
     let body = Form::of_file("trickle.txt", "a file that takes its time").body();
     let mut connection = RawConnection::begin_upload(&server, &workspace, body.len()).await;

@@ -6,16 +6,29 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::client::text;
-use crate::support::database::migrated;
 use crate::support::{
-    Client, Form, Part, RawConnection, Server, ServerBuilder, Workspace, bytes, sha256,
+    Client, Form, Part, RawConnection, Server, Store, Workspace, bytes, on_each_store, sha256,
 };
+
+on_each_store! {
+    a_poll_is_woken_by_an_upload,
+    a_poller_sees_each_file_of_six_clients_once_and_no_gap,
+    a_poll_that_nothing_comes_for_ends_empty_when_its_time_is_over,
+}
+
+async fn a_poll_is_woken_by_an_upload(store: Store) {
+    let server = store.server().start();
+    wake_a_poll(&server, &server).await;
+}
 
 #[tokio::test]
 async fn a_poll_on_one_server_is_woken_by_an_upload_through_another() {
-    let database = migrated();
-    let url = database.url();
-    let [one, other] = [(); 2].map(|()| ServerBuilder::on(&url).start());
+    let store = Store::postgres();
+    wake_a_poll(&store.server().start(), &store.server().start()).await;
+}
+
+/// Lets a workspace poll one server again and again, and uploads through the other meanwhile.
+async fn wake_a_poll(one: &Server, other: &Server) {
     let (workspace, client) = one.workspace().await;
     client.must_upload(&workspace, "first.txt", b"first").await;
     let mut cursor = text(&client.feed(&workspace, "").await[0], "id");
@@ -23,7 +36,7 @@ async fn a_poll_on_one_server_is_woken_by_an_upload_through_another() {
     for _ in 0..5 {
         let started = Instant::now();
         let path = workspace.path(&format!("activity?since_id={cursor}&wait=60"));
-        let mut poll = RawConnection::begin_get(&one, &workspace, &path).await;
+        let mut poll = RawConnection::begin_get(one, &workspace, &path).await;
         poll.wait_until_read().await;
         let file = other
             .client(&workspace)
@@ -41,10 +54,8 @@ async fn a_poll_on_one_server_is_woken_by_an_upload_through_another() {
     }
 }
 
-#[tokio::test]
-async fn a_poll_that_nothing_comes_for_ends_empty_when_its_time_is_over() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).start();
+async fn a_poll_that_nothing_comes_for_ends_empty_when_its_time_is_over(store: Store) {
+    let server = store.server().start();
     let (workspace, client) = server.workspace().await;
     client.must_upload(&workspace, "a.txt", b"a").await;
     let cursor = text(&client.feed(&workspace, "").await[0], "id");
@@ -64,11 +75,19 @@ async fn a_poll_that_nothing_comes_for_ends_empty_when_its_time_is_over() {
 const CLIENTS: u64 = 6;
 const UPLOADS_EACH: u64 = 12;
 
+async fn a_poller_sees_each_file_of_six_clients_once_and_no_gap(store: Store) {
+    let server = store.server().start();
+    follow_six_clients(&server, &server).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_poller_sees_each_file_of_six_clients_once_and_no_gap() {
-    let database = migrated();
-    let url = database.url();
-    let [polled, loaded] = [(); 2].map(|()| ServerBuilder::on(&url).start());
+async fn a_poller_of_one_server_sees_each_file_of_six_clients_of_another() {
+    let store = Store::postgres();
+    follow_six_clients(&store.server().start(), &store.server().start()).await;
+}
+
+/// Lets a workspace follow its feed on one server, while six clients upload through the other.
+async fn follow_six_clients(polled: &Server, loaded: &Server) {
     let (workspace, client) = polled.workspace().await;
     client.must_upload(&workspace, "start.txt", b"start").await;
     let start = client.feed(&workspace, "").await.remove(0);
@@ -80,7 +99,7 @@ async fn a_poller_sees_each_file_of_six_clients_once_and_no_gap() {
         })
         .collect();
     let expected = usize::try_from(CLIENTS * UPLOADS_EACH * 3 / 2).unwrap();
-    let rows = follow(&polled, &workspace, &start, expected).await;
+    let rows = follow(polled, &workspace, &start, expected).await;
 
     let mut sent = BTreeMap::new();
     for uploader in uploaders {

@@ -3,13 +3,19 @@
 use serde_json::{Value, json};
 
 use crate::support::client::text;
-use crate::support::database::migrated;
-use crate::support::{Form, Part, ServerBuilder, bytes, eventually, sha256};
+use crate::support::{Form, Part, Store, bytes, eventually, on_each_store, sha256};
 
-#[tokio::test]
-async fn a_file_goes_from_the_page_to_the_workspace() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).start();
+on_each_store! {
+    a_file_goes_from_the_page_to_the_workspace,
+    the_files_of_a_request_keep_their_order_and_other_fields_are_skipped,
+    ranges_and_conditions_are_honoured,
+    a_message_for_a_polling_workspace_becomes_a_row,
+    limits_and_health_are_public,
+    registering_again_needs_the_token_and_keeps_it,
+}
+
+async fn a_file_goes_from_the_page_to_the_workspace(store: Store) {
+    let server = store.server().start();
     let (workspace, client) = server.workspace().await;
     let data = bytes(1, 300_000);
 
@@ -80,10 +86,8 @@ fn assert_announces(row: &Value, workspace: &str, file_id: &str, file: &Value) {
     assert_eq!(row["request_body"], body);
 }
 
-#[tokio::test]
-async fn the_files_of_a_request_keep_their_order_and_other_fields_are_skipped() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).start();
+async fn the_files_of_a_request_keep_their_order_and_other_fields_are_skipped(store: Store) {
+    let server = store.server().start();
     let (workspace, client) = server.workspace().await;
     let form = Form::of([
         Part::named("note", "ignored.txt", "not a file of ours"),
@@ -119,10 +123,8 @@ async fn the_files_of_a_request_keep_their_order_and_other_fields_are_skipped() 
     assert_eq!(later, ["a.txt", "c.txt"]);
 }
 
-#[tokio::test]
-async fn ranges_and_conditions_are_honoured() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).start();
+async fn ranges_and_conditions_are_honoured(store: Store) {
+    let server = store.server().start();
     let (workspace, client) = server.workspace().await;
     let data = bytes(2, 3 * 1024 * 1024 + 17);
     let file_id = client.must_upload(&workspace, "big.bin", &data).await;
@@ -178,10 +180,8 @@ async fn ranges_and_conditions_are_honoured() {
     assert_eq!(head.headers()["content-length"], length.to_string());
 }
 
-#[tokio::test]
-async fn a_message_for_a_polling_workspace_becomes_a_row() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).start();
+async fn a_message_for_a_polling_workspace_becomes_a_row(store: Store) {
+    let server = store.server().start();
     let (workspace, client) = server.workspace().await;
     let message = json!({
         "jsonrpc": "2.0", "id": "1", "method": "message/send",
@@ -204,12 +204,8 @@ async fn a_message_for_a_polling_workspace_becomes_a_row() {
     );
 }
 
-#[tokio::test]
-async fn limits_and_health_are_public() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url())
-        .set("MAX_FILE_BYTES", 1000)
-        .start();
+async fn limits_and_health_are_public(store: Store) {
+    let server = store.server().set("MAX_FILE_BYTES", 1000).start();
     let client = server.anonymous();
     let limits = client.get("/uploads/limits").await;
     assert_eq!(
@@ -228,10 +224,8 @@ async fn limits_and_health_are_public() {
     );
 }
 
-#[tokio::test]
-async fn registering_again_needs_the_token_and_keeps_it() {
-    let database = migrated();
-    let server = ServerBuilder::on(&database.url()).with_admin().start();
+async fn registering_again_needs_the_token_and_keeps_it(store: Store) {
+    let server = store.server().with_admin().start();
     let (workspace, client) = server.workspace().await;
     let body = json!({"id": workspace.id, "agent_card": {"name": "again"}});
     assert_eq!(

@@ -135,6 +135,17 @@ impl Client {
             .await
     }
 
+    /// As [`upload`](Self::upload), to a server that may end meanwhile.
+    pub(crate) async fn try_upload(
+        &self,
+        workspace: &Workspace,
+        form: &Form,
+    ) -> reqwest::Result<Answer> {
+        let request = self.request(Method::POST, &workspace.uploads());
+        let request = request.header(CONTENT_TYPE, Form::content_type());
+        Answer::try_of(request.body(form.body())).await
+    }
+
     /// Uploads one file, which must be taken, and answers its id.
     pub(crate) async fn must_upload(
         &self,

@@ -1,11 +1,12 @@
-//! Databases for servers under test, and questions that only the database can answer.
+//! PostgreSQL databases for servers under test, and questions that only the database can answer.
 
-use std::process::Command;
 use std::sync::LazyLock;
 
 use pg_cluster::TestDatabase;
 use tokio_postgres::NoTls;
 use tokio_postgres::types::FromSqlOwned;
+
+use super::ServerBuilder;
 
 /// A database in which every migration was applied, for all others to be copied from.
 static TEMPLATE: LazyLock<TestDatabase> = LazyLock::new(|| {
@@ -21,15 +22,15 @@ pub(crate) fn migrated() -> TestDatabase {
 
 /// Runs `platform-server migrate`, which must succeed, and answers what it printed.
 pub(crate) fn migrate(url: &str, arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_platform-server"))
-        .env_clear()
-        .env("DATABASE_URL", url)
-        .arg("migrate")
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    let builder = ServerBuilder::bare()
+        .set("DATABASE_URL", url)
+        .arg("migrate");
+    let builder = arguments
+        .iter()
+        .fold(builder, |builder, argument| builder.arg(argument));
+    let (status, process) = builder.run();
+    assert!(status.success(), "{status}: {}", process.log());
+    process.stdout()
 }
 
 /// Asks the database at `url` for one value.

@@ -1,20 +1,26 @@
-//! What the tests stand on: servers, clients, databases and raw sockets.
+//! What the tests stand on: stores, servers, clients and raw sockets.
 
 pub(crate) mod client;
 pub(crate) mod database;
+pub(crate) mod ledger;
 pub(crate) mod multipart;
+pub(crate) mod random;
 pub(crate) mod raw;
 pub(crate) mod receiver;
 pub(crate) mod server;
+pub(crate) mod store;
 
 use std::future::Future;
 use std::time::Duration;
 
 pub(crate) use client::{Answer, Client, Workspace};
+pub(crate) use ledger::Ledger;
 pub(crate) use multipart::{Form, Part};
+pub(crate) use random::Random;
 pub(crate) use raw::RawConnection;
 pub(crate) use receiver::Receiver;
 pub(crate) use server::{Server, ServerBuilder};
+pub(crate) use store::{Store, on_each_store};
 
 /// How often a condition is looked at, and how long in between: half a minute in all.
 const LOOKS: u32 = 600;
@@ -41,16 +47,10 @@ fn unreachable_condition(what: &str) -> ! {
 
 /// Bytes of that length which no other seed gives, and which no compression shrinks much.
 pub(crate) fn bytes(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
+    let mut random = Random::from_seed(seed);
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
-        bytes.extend_from_slice(&next());
+        bytes.extend_from_slice(&random.next().to_le_bytes());
     }
     bytes.truncate(length);
     bytes

@@ -105,6 +105,8 @@ impl ServerBuilder {
 const ADMIN_TOKEN: &str = "the-admins-own-token-0123456789";
 const STDOUT: &str = "stdout";
 const STDERR: &str = "stderr";
+/// How much of a log is shown when a test fails.
+const SHOWN_LINES: usize = 200;
 
 /// A process of the binary, killed when it is dropped.
 #[derive(Debug)]
@@ -126,6 +128,11 @@ impl Process {
     /// What it logged.
     pub(crate) fn log(&self) -> String {
         self.read(STDERR)
+    }
+
+    /// The folder that it runs in, which is gone with it.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Its first line on stdout; none when it ended before.
@@ -181,6 +188,9 @@ impl Drop for Process {
         // One that has ended cannot be killed, and need not be.
         drop(self.child.kill());
         drop(self.child.wait());
+        if thread::panicking() {
+            show_end_of(&self.log());
+        }
     }
 }
 
@@ -203,6 +213,11 @@ impl Server {
     /// `127.0.0.1:port`.
     pub(crate) fn address(&self) -> &str {
         self.base.trim_start_matches("http://")
+    }
+
+    /// The folder that it runs in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.process.folder()
     }
 
     /// What it has logged so far.
@@ -280,6 +295,17 @@ impl Server {
         let query = format!("since_id={cursor}&wait={seconds}&limit=500");
         self.client(workspace).feed(workspace, &query).await
     }
+}
+
+/// Shows what may be the reason of a test's failure.
+#[expect(
+    clippy::print_stderr,
+    reason = "the test harness shows it when a test fails"
+)]
+fn show_end_of(log: &str) {
+    let lines: Vec<_> = log.lines().collect();
+    let shown = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
+    eprintln!("--- the end of a server's log:\n{}\n---", shown.join("\n"));
 }
 
 fn peak_kibibytes(status: &Path) -> u64 {
