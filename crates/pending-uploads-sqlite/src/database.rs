@@ -176,7 +176,7 @@ fn open_writer(folder: &Folder) -> Result<Connection, OpenError> {
         });
     }
     prepare(&connection).map_err(|error| unusable(error.to_string()))?;
-    schema::migrate(&mut connection).map_err(|error| unusable(error.to_string()))?;
+    schema::migrate(&mut connection).map_err(|error| unusable(schema::reason(&error)))?;
     Ok(connection)
 }
 

@@ -1,6 +1,8 @@
 //! The schema's numbered steps, which lie in `migrations/sqlite`. Opening a folder applies those
 //! that it lacks; a folder that a newer program has written is refused.
 
+use std::error::Error;
+
 use refinery::{Migration, Runner};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -32,13 +34,27 @@ pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     }
 }
 
-/// Applies the steps that are missing.
+/// Applies the steps that are missing and notes them, all in one transaction: a process that is
+/// killed meanwhile leaves none of them.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), refinery::Error> {
     let migrations = STEPS
         .iter()
         .map(|(name, sql)| Migration::unapplied(name, sql))
         .collect::<Result<Vec<_>, _>>()?;
-    Runner::new(&migrations).run(connection).map(drop)
+    Runner::new(&migrations)
+        .set_grouped(true)
+        .run(connection)
+        .map(drop)
+}
+
+/// What went wrong, without the text of the step in which it did.
+pub(crate) fn reason(error: &refinery::Error) -> String {
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    match cause {
+        Some(rusqlite::Error::SqlInputError { msg, .. }) => msg.clone(),
+        Some(cause) => cause.to_string(),
+        None => error.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +79,27 @@ mod tests {
             )
             .unwrap();
         assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn a_migration_that_is_cut_off_at_any_commit_can_be_done_again() {
+        for last in 0.. {
+            let mut connection = Connection::open_in_memory().unwrap();
+            let mut commits = 0;
+            let cut_off = move || {
+                commits += 1;
+                commits > last
+            };
+            connection.commit_hook(Some(cut_off)).unwrap();
+            let migrated = migrate(&mut connection);
+            connection.commit_hook(None::<fn() -> bool>).unwrap();
+            if migrated.is_ok() {
+                assert!(last > 0);
+                return;
+            }
+            migrate(&mut connection).unwrap();
+            assert_eq!(version(&connection).unwrap(), NEWEST);
+        }
     }
 
     #[test]

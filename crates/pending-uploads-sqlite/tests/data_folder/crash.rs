@@ -6,14 +6,15 @@ use std::time::Duration;
 use pending_uploads_core::{
     Activity, ActivityId, Error, FileId, PendingUpload, Sha256, WorkspaceId,
 };
+use rusqlite::types::Value;
 use uuid::Uuid;
 
 use crate::child::{Child, Said};
-use crate::support::{Platform, close, names, placed_in_files};
+use crate::support::{Platform, close, inside, names, placed_in_files};
 
 const KILLS: u64 = 20;
-/// How long a process may work at most before it is killed, in milliseconds.
-const LONGEST_MILLIS: u128 = 600;
+/// How long a process may work at most before it is killed.
+const LONGEST: Duration = Duration::from_millis(600);
 
 /// What all processes have said so far.
 #[derive(Default)]
@@ -68,10 +69,28 @@ async fn a_process_that_is_killed_leaves_whole_uploads_or_nothing() {
     check(&platform, workspace, first, &promised, &mut BTreeSet::new()).await;
 }
 
+#[tokio::test]
+async fn a_process_that_is_killed_while_it_makes_a_folder_leaves_one_that_can_be_opened() {
+    for _ in 0..KILLS {
+        let folder = tempfile::tempdir().unwrap();
+        let child = Child::holding(folder.path());
+        // So soon that most of them have not opened the folder to the end.
+        tokio::time::sleep(any_moment() / 10).await;
+        child.kill();
+        let platform = Platform::open(folder.path()).await;
+        let workspace = platform.workspace().await;
+        assert_eq!(platform.message(workspace).await.seq.0, 1);
+        let inside = inside(folder.path());
+        let ask = |what| inside.pragma_query_value(None, what, |row| row.get::<_, Value>(0));
+        assert_eq!(ask("auto_vacuum").unwrap(), Value::Integer(2));
+        assert_eq!(ask("journal_mode").unwrap(), Value::Text("wal".into()));
+    }
+}
+
 /// Some time that nobody can foresee.
 fn any_moment() -> Duration {
-    let millis = Uuid::new_v4().as_u128() % LONGEST_MILLIS;
-    Duration::from_millis(u64::try_from(millis).unwrap())
+    let micros = Uuid::new_v4().as_u128() % LONGEST.as_micros();
+    Duration::from_micros(u64::try_from(micros).unwrap())
 }
 
 /// Checks everything; but the bytes only of files that are not in `checked` yet.

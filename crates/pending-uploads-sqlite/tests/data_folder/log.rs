@@ -81,14 +81,14 @@ async fn the_log_stays_bounded_under_thousands_of_small_publishes_and_busy_reade
     let workspace = platform.workspace().await;
     let watch = Watch::start(log_file(folder.path()));
     let done = Arc::new(AtomicBool::new(false));
-    let readers: Vec<_> = (0..12)
+    let readers: Vec<_> = (0..4)
         .map(|_| keep_reading(&platform, workspace, &done))
         .collect();
-    let writers: Vec<_> = (0..24)
+    let writers: Vec<_> = (0..20)
         .map(|writer| {
             let storage = platform.storage.clone();
             tokio::spawn(async move {
-                for file in 0..125 {
+                for file in 0..100 {
                     let data = noise(20 * KIB, writer * 1000 + file);
                     publish(&storage, workspace, &data).await;
                 }
@@ -116,7 +116,7 @@ async fn the_log_stays_bounded_though_somebody_reads_at_every_moment() {
     let stop = Arc::clone(&done);
     let connections = [inside(folder.path()), inside(folder.path())];
     let readers = std::thread::spawn(move || read_without_a_break(&connections, &stop));
-    for seed in 0..200 {
+    for seed in 0..300 {
         let files: Vec<_> = (0..4).map(|file| noise(100 * KIB, seed + file)).collect();
         platform.publish_all(workspace, &files).await;
     }

@@ -205,17 +205,31 @@ async fn a_database_that_is_garbage_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_database_whose_history_is_anothers_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let foreign = Connection::open(database_file(folder.path())).unwrap();
-    foreign
-        .execute_batch("CREATE TABLE refinery_schema_history (what TEXT)")
+async fn a_database_of_another_program_is_refused_and_keeps_its_tables() {
+    for table in ["refinery_schema_history", "workspaces", "activity"] {
+        let folder = tempfile::tempdir().unwrap();
+        let theirs = Connection::open(database_file(folder.path())).unwrap();
+        theirs
+            .execute_batch(&format!("CREATE TABLE {table} (what TEXT)"))
+            .unwrap();
+        let (error, sentence) = refusal(folder.path());
+        assert!(matches!(error, OpenError::Database { .. }), "{error:?}");
+        assert!(sentence.len() < 300, "{sentence}");
+        let tables = tables(&theirs);
+        assert!(tables.contains(&table.to_owned()), "{tables:?}");
+        assert!(
+            !tables.contains(&"pending_uploads".to_owned()),
+            "{tables:?}"
+        );
+    }
+}
+
+fn tables(connection: &Connection) -> Vec<String> {
+    let mut select = connection
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
         .unwrap();
-    drop(foreign);
-    assert!(matches!(
-        refusal(folder.path()).0,
-        OpenError::Database { .. }
-    ));
+    let names = select.query_map([], |row| row.get(0)).unwrap();
+    names.map(Result::unwrap).collect()
 }
 
 #[tokio::test]
