@@ -9,6 +9,7 @@ use std::time::Duration;
 use log::{info, warn};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pending_uploads_core::{Sweeper, SystemClock};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use upload_http::{BuildError, Platform, RegistrationPolicy, ServeOptions};
 
@@ -17,6 +18,8 @@ use crate::signals::StopSignals;
 use crate::store::{Parts, Store, StoreFailure};
 use crate::{FAILED, logging, metrics};
 
+/// How soon after the first a second signal still belongs to it.
+const ONE_WISH: Duration = Duration::from_millis(300);
 /// How long what is left of the background work may take at the very end.
 const RUNTIME_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -98,6 +101,13 @@ async fn serve(settings: ServeSettings, metrics: PrometheusHandle) -> Result<(),
         info!(signal = signal; "stopping");
         shutdown.cancel();
         tokio::spawn(handle.stop(true));
+        let repeated = async {
+            loop {
+                signals.next().await;
+            }
+        };
+        // What signals a process and then its group means one wish, not two.
+        drop(timeout(ONE_WISH, repeated).await);
         let again = signals.next().await;
         warn!(signal = again; "stopped at once");
         process::exit(FAILED.into());
