@@ -61,9 +61,6 @@ pub(crate) enum Malformed {
     /// A part has no `Content-Disposition: form-data` with a name.
     #[error("a part has no Content-Disposition: form-data with a name")]
     Disposition,
-    /// A part is a multipart body of its own.
-    #[error("a part is itself multipart")]
-    Nested,
     /// It has more parts than anybody needs.
     #[error("it has more than {max} parts")]
     TooManyParts {

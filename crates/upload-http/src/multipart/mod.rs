@@ -9,6 +9,7 @@
 mod body;
 mod disposition;
 mod framing;
+mod headers;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -19,7 +20,7 @@ use std::task::{Context, Poll, ready};
 
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::error::PayloadError;
-use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::{HttpMessage, HttpRequest};
 use bytes::Bytes;
 use futures_core::Stream;
@@ -28,6 +29,7 @@ use pending_uploads_core::{Filename, Mimetype};
 
 use self::disposition::original_name;
 use self::framing::Framing;
+use self::headers::GivenHeaders;
 
 pub(crate) use self::body::{BodyError, BodyLimits, GuardedBody, Malformed};
 
@@ -80,8 +82,9 @@ impl Form {
         while let Some(field) = self.parser.next().await {
             let field = field.map_err(|error| self.body.explain(&error))?;
             self.count_part()?;
+            let given = self.body.next_begun().ok_or(Malformed::Ambiguous)?;
             if field.name() == Some(FILES) {
-                return FilePart::of(field, &self.body).map(Some);
+                return FilePart::of(field, &given, &self.body).map(Some);
             }
             let mut skipped = PartData::of(field, &self.body)?;
             while skipped.next().await?.is_some() {}
@@ -108,14 +111,11 @@ fn boundary(request: &HttpRequest) -> Option<String> {
 }
 
 impl FilePart {
-    fn of(field: Field, body: &SharedBody) -> Result<Self, BodyError> {
-        let raw = field.headers().get(CONTENT_DISPOSITION);
-        let (Some(disposition), Some(raw)) = (field.content_disposition(), raw) else {
-            return Err(Malformed::Disposition.into());
-        };
+    fn of(field: Field, given: &GivenHeaders, body: &SharedBody) -> Result<Self, BodyError> {
+        let disposition = given.disposition.as_ref().ok_or(Malformed::Disposition)?;
         Ok(Self {
-            filename: Filename::sanitize(&original_name(disposition, raw.as_bytes())),
-            mimetype: mimetype(&field),
+            filename: Filename::sanitize(&original_name(disposition)),
+            mimetype: mimetype(given),
             data: PartData::of(field, body)?,
         })
     }
@@ -130,9 +130,9 @@ impl FilePart {
 }
 
 /// Reads the part's own `Content-Type`, whatever bytes it is made of.
-fn mimetype(field: &Field) -> Mimetype {
-    match field.headers().get(CONTENT_TYPE) {
-        Some(value) => Mimetype::parse(&String::from_utf8_lossy(value.as_bytes())),
+fn mimetype(given: &GivenHeaders) -> Mimetype {
+    match &given.content_type {
+        Some(value) => Mimetype::parse(&String::from_utf8_lossy(value)),
         None => Mimetype::absent(),
     }
 }
@@ -200,6 +200,10 @@ impl SharedBody {
             }),
             failure: Cell::new(None),
         }))
+    }
+
+    fn next_begun(&self) -> Option<GivenHeaders> {
+        self.0.stream.borrow_mut().framing.next_begun()
     }
 
     fn next_ended(&self) -> Option<u64> {
@@ -275,7 +279,6 @@ fn malformed(error: &MultipartError) -> Malformed {
         | MultipartError::ContentDispositionNameMissing => Malformed::Disposition,
         MultipartError::BoundaryMissing => Malformed::Boundary,
         MultipartError::Incomplete => Malformed::Truncated,
-        MultipartError::Nested => Malformed::Nested,
         MultipartError::Parse(_) => Malformed::Headers,
         _ => Malformed::Unreadable,
     }
