@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use pending_uploads_core::{Delivery, DeliveryMode, NewActivity, WorkspaceId};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::auth::Caller;
 use crate::body::{Body, parse_json};
@@ -68,16 +68,25 @@ fn parse(text: &[u8]) -> Result<Value, ApiError> {
     Ok(message)
 }
 
+/// Where the parts of a message may stand.
+const PARTS: [&str; 3] = ["/params/message/parts", "/params/parts", "/parts"];
+
 /// Renames each part's legacy `type` to `kind`, unless the part has a `kind` already.
 fn name_kinds(message: &mut Value) {
-    let parts = message.pointer_mut("/params/message/parts");
-    let parts = parts.and_then(Value::as_array_mut).into_iter().flatten();
-    for part in parts.filter_map(Value::as_object_mut) {
-        if !part.contains_key("kind")
-            && let Some(kind) = part.remove("type")
-        {
-            part.insert("kind".to_owned(), kind);
+    for place in PARTS {
+        let parts = message.pointer_mut(place).and_then(Value::as_array_mut);
+        let parts = parts.into_iter().flatten();
+        for part in parts.filter_map(Value::as_object_mut) {
+            name_kind(part);
         }
+    }
+}
+
+fn name_kind(part: &mut Map<String, Value>) {
+    if !part.contains_key("kind")
+        && let Some(kind) = part.remove("type")
+    {
+        part.insert("kind".to_owned(), kind);
     }
 }
 
@@ -105,6 +114,20 @@ mod tests {
                 "no object",
             ])
         );
+    }
+
+    #[test]
+    fn parts_are_found_wherever_they_may_stand() {
+        let legacy = || json!([{"type": "text"}]);
+        let mut message = json!({
+            "params": {"message": {"parts": legacy()}, "parts": legacy()},
+            "parts": legacy(),
+        });
+        name_kinds(&mut message);
+        for place in PARTS {
+            let parts = message.pointer(place).unwrap();
+            assert_eq!(*parts, json!([{"kind": "text"}]), "{place}");
+        }
     }
 
     #[test]
