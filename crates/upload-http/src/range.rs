@@ -34,13 +34,19 @@ fn one_range(spec: &str, size_bytes: u64) -> Requested {
     };
     let (start, end) = match (position(first), position(last)) {
         (Position::At(first), Position::None) => (first, size_bytes),
-        (Position::At(first), Position::At(last)) if first <= last => {
-            (first, last.saturating_add(1).min(size_bytes))
+        (Position::At(first_byte), Position::At(last_byte)) if !is_reversed(first, last) => {
+            (first_byte, last_byte.saturating_add(1).min(size_bytes))
         }
         (Position::None, Position::At(suffix)) => (size_bytes.saturating_sub(suffix), size_bytes),
         _ => return Requested::Whole,
     };
     ByteRange::new(start, end).map_or(Requested::Unsatisfiable, Requested::Part)
+}
+
+/// Whether the number `first` is above the number `last`, be they as long as they like.
+fn is_reversed(first: &str, last: &str) -> bool {
+    let [first, last] = [first, last].map(|digits| digits.trim_start_matches('0'));
+    (first.len(), first) > (last.len(), last)
 }
 
 /// A half of a `range-spec`.
@@ -98,6 +104,17 @@ mod tests {
             ("bytes=99999999999999999999999-", Unsatisfiable),
             ("bytes=-0", Unsatisfiable),
             ("bytes=2-1", Whole),
+            ("bytes=99999999999999999999999-5", Whole),
+            (
+                "bytes=99999999999999999999999-99999999999999999999998",
+                Whole,
+            ),
+            (
+                "bytes=99999999999999999999999-99999999999999999999999",
+                Unsatisfiable,
+            ),
+            ("bytes=0002-10", part(2, 11)),
+            ("bytes=10-0002", Whole),
             ("bytes=-", Whole),
             ("bytes=", Whole),
             ("bytes", Whole),
