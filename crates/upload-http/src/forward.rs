@@ -4,7 +4,7 @@
 //! answer's status, `Content-Type`, `Content-Encoding`, `Retry-After` and body are the workspace's.
 //! No other header of it comes back, so that it can neither set a cookie nor send anybody elsewhere:
 //! a redirect is not followed, and comes back without its `Location`. A browser is told to run
-//! nothing of it.
+//! nothing of it, and everybody to keep nothing of it.
 //!
 //! Waiting is bounded: 10 seconds for the connection, the idle timeout for each step of an upload and
 //! of an answer's body, and 5 minutes from the end of an upload to the head of its answer, because an
@@ -19,8 +19,8 @@ use std::time::Duration;
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-    HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    HeaderName, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, rt};
 use bytes::Bytes;
@@ -51,6 +51,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
 const PIECES_UNDER_WAY: usize = 4;
 /// What of an answer comes back beside its status, its length and its body.
 const ANSWER_HEADERS: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, RETRY_AFTER];
+/// The answers that have no body (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5).
+const BODILESS: [StatusCode; 3] = [
+    StatusCode::NO_CONTENT,
+    StatusCode::RESET_CONTENT,
+    StatusCode::NOT_MODIFIED,
+];
 
 /// Where the certificates of a TLS server are anchored: in the system's store, read once.
 static ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
@@ -179,8 +185,7 @@ impl Forwarder {
     }
 
     fn give_back(&self, answer: Response) -> Result<HttpResponse, ApiError> {
-        let status =
-            StatusCode::from_u16(answer.status().as_u16()).map_err(|error| not_reached(&error))?;
+        let status = status_of(&answer)?;
         let mut response = HttpResponse::build(status);
         for name in ANSWER_HEADERS {
             let value = answer.headers().get(name.as_str());
@@ -188,9 +193,10 @@ impl Forwarder {
                 response.insert_header((name, value));
             }
         }
+        response.insert_header((CACHE_CONTROL, "no-store"));
         response.insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"));
         response.insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
-        if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        if BODILESS.contains(&status) {
             return Ok(response.finish());
         }
         let length = answer.content_length();
@@ -223,6 +229,15 @@ async fn answer_of(
         .await
         .map_err(|_| not_reached_because("it did not answer in time"))?
         .map_err(|error| not_reached(&error))
+}
+
+/// The status of a final answer (RFC 9110, section 15): an interim one and one beyond the five
+/// classes are none.
+fn status_of(answer: &Response) -> Result<StatusCode, ApiError> {
+    StatusCode::from_u16(answer.status().as_u16())
+        .ok()
+        .filter(|status| (200..600).contains(&status.as_u16()))
+        .ok_or_else(|| not_reached_because("its answer has a status that none may have"))
 }
 
 fn not_reached(error: &dyn std::error::Error) -> ApiError {

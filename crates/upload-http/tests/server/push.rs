@@ -99,6 +99,7 @@ fn an_upload_reaches_the_workspace_whole_and_its_answer_comes_back() {
     assert_eq!(answer.header("content-type"), "application/json");
     assert_eq!(answer.header("retry-after"), "7");
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.header("set-cookie"), "");
     assert_eq!(answer.header("location"), "");
     assert!(member.nothing_is_left(), "nothing was staged");
@@ -336,12 +337,36 @@ fn an_answer_without_a_body_comes_back() {
     call.read_message();
     call.send("HTTP/1.1 204 No Content\r\n\r\n");
     assert_eq!(client.read_head().status(), 204);
+    assert_in_step(&mut client);
+
+    client.send(member.upload(&form(&[b"hello"])));
+    let mut call = agent.answer_call();
+    call.read_message();
+    call.send("HTTP/1.1 205 Reset Content\r\nContent-Length: 4\r\n\r\nbody");
+    let answer = client.read_message();
+    assert_eq!((answer.status(), answer.body), (205, Vec::new()));
+    assert_in_step(&mut client);
+}
+
+fn assert_in_step(client: &mut Client) {
     client.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_eq!(
-        client.read_message().status(),
-        200,
-        "the connection is in step"
-    );
+    let answer = client.read_message();
+    assert_eq!(answer.status(), 200, "the connection is in step");
+}
+
+#[test]
+fn a_status_that_is_none_of_an_answer_is_no_answer() {
+    let agent = Agent::start();
+    let member = agent.member();
+    let server = start(&member);
+    for status in ["101 Switching Protocols", "600 Beyond", "999 Far Beyond"] {
+        let mut client = server.connect();
+        client.send(member.upload(&form(&[b"hello"])));
+        let mut call = agent.answer_call();
+        call.read_message();
+        call.send(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"));
+        assert_unreachable(&client.read_message());
+    }
 }
 
 #[test]
