@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use actix_web::body::MessageBody;
+use actix_http::ConnectionType;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::guard::fn_guard;
-use actix_web::http::Method;
+use actix_web::http::{Method, Version};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Responder};
@@ -104,13 +105,25 @@ fn add<F, Args>(
     );
 }
 
-/// Logs and counts every answer that is an error, once.
+/// HTTP/1.0 knows no chunks (RFC 9112, section 6.1): there an answer of unknown length ends with its
+/// connection.
+fn chunk_nothing_for_old_clients(response: &mut ServiceResponse<impl MessageBody>) {
+    let is_old = response.request().version() < Version::HTTP_11;
+    if is_old && response.response().body().size() == BodySize::Stream {
+        let head = response.response_mut().head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+    }
+}
+
+/// Logs and counts every answer that is an error, once, and sends nobody what he cannot read.
 async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
-    let response = next.call(request).await?;
+    let mut response = next.call(request).await?;
+    chunk_nothing_for_old_clients(&mut response);
     let error = response.response().error();
     if let Some(error) = error.and_then(|error| error.as_error::<ApiError>()) {
         events::refused(&Site::of(response.request()), error, started.elapsed());

@@ -32,8 +32,9 @@ pub(crate) enum BodyError {
     /// Nothing arrived for the idle timeout.
     #[error("nothing arrived for too long")]
     Idle,
-    /// The client went away, or closed its half of the connection too early.
-    #[error("the body ended too early")]
+    /// The client went away, closed its half of the connection too early, or broke the chunked
+    /// coding: actix-http tells none from the others.
+    #[error("the body ended too early, or its transfer coding is broken")]
     CutOff,
     /// It is not what multipart/form-data is.
     #[error("{0}")]

@@ -42,13 +42,14 @@ async fn judge(platform: &Platform, request: &Request) -> Result<(), ApiError> {
     check_announced_length(request.headers(), &platform.settings().limits)
 }
 
-/// The workspace id in the path, when the request is an upload.
+/// The workspace id in the path, when the request is an upload. One that is percent-encoded is left
+/// to the route, which decodes it.
 fn upload_target(request: &Request) -> Option<&str> {
     let id = request
         .path()
         .strip_prefix("/workspaces/")?
         .strip_suffix("/chat/uploads")?;
-    (request.method() == Method::POST && !id.contains('/')).then_some(id)
+    (request.method() == Method::POST && !id.contains(['/', '%'])).then_some(id)
 }
 
 fn refuse(error: &ApiError, mut request: Request) -> Response<BoxBody> {

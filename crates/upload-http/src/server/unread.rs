@@ -1,4 +1,5 @@
-//! Answers that are made before their request's body has arrived.
+//! Answers that are sent otherwise than actix-http would: those that are made before their request's
+//! body has arrived, and those to HEAD.
 //!
 //! actix-http closes the connection after such an answer, but for one case: the rest of a chunked
 //! body whose reader is gone is drained, however long it is and however slowly it comes. So here
@@ -10,7 +11,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
-use actix_http::{Payload, Request, Response};
+use actix_http::header::{CONTENT_LENGTH, HeaderValue};
+use actix_http::{Method, Payload, Request, Response};
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::error::PayloadError;
 use bytes::Bytes;
@@ -50,14 +52,49 @@ pub(super) fn hold_payload<S>(
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = actix_web::Error>,
 {
+    let is_head = request.method() == Method::HEAD;
     let held = share_payload(&mut request);
     let answer = app.call(request);
     async move {
-        let answer: Response<BoxBody> = answer.await?.into();
+        let mut answer: Response<BoxBody> = answer.await?.into();
+        if is_head {
+            answer = without_body(answer);
+        }
         Ok(answer.map_body(|_, body| HeldBody {
             body,
             _payload: held,
         }))
+    }
+}
+
+/// Takes the body from an answer to HEAD, and leaves its length.
+///
+/// actix-http would leave the body out by itself, unless the client has sent another request
+/// already: then it would take the answer for that one's.
+fn without_body(mut answer: Response<BoxBody>) -> Response<BoxBody> {
+    if let BodySize::Sized(length) = answer.body().size() {
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    answer.head_mut().no_chunking(true);
+    answer.map_body(|_, _| BoxBody::new(NoBody))
+}
+
+/// A body that is not sent, and whose length stands in the headers.
+struct NoBody;
+
+impl MessageBody for NoBody {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Poll::Ready(None)
     }
 }
 

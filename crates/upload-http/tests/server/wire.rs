@@ -364,3 +364,101 @@ fn a_stopped_server_does_not_stop_the_platform_of_another() {
     server.join();
     assert!(!shutdown.is_cancelled());
 }
+
+#[test]
+fn a_broken_transfer_coding_is_not_called_an_early_end() {
+    let member = Member::polling();
+    let server = start_with_defaults(&member);
+    let mut client = server.connect();
+    client.send(member.upload_head("Transfer-Encoding: chunked\r\n"));
+    let start = part("", &filler(2 * MIB));
+    client.send([format!("{:x}\r\n", start.len()).as_bytes(), &start, b"\r\n"].concat());
+    eventually("the first bytes are staged", || {
+        member.stats().staged_files == 1
+    });
+    client.send("no size\r\n");
+    let answer = client.read_message();
+    assert_eq!(answer.refusal(), (400, "malformed_multipart".to_owned()));
+    let sentence = answer.json()["error"].to_string();
+    assert!(sentence.contains("transfer coding"), "{sentence}");
+    eventually("nothing is left", || member.nothing_is_left());
+}
+
+/// actix-http encodes an answer by the last request that it has read.
+#[test]
+fn a_request_that_is_sent_right_after_a_head_gets_its_own_answer() {
+    let member = Member::polling();
+    let server = start(&member);
+    let mut client = server.connect();
+    client.send(member.upload(&form(&[b"hello"])));
+    assert_eq!(client.read_message().status(), 200);
+    let file = member.waiting()[0].file_id;
+    for (rest, length) in [
+        (format!("pending-uploads/{file}/content"), "5"),
+        ("pending-uploads".to_owned(), ""),
+        ("no-route".to_owned(), "67"),
+    ] {
+        let get = member.get(&rest);
+        let head = get.replacen("GET", "HEAD", 1);
+        client.send(format!("{head}{}", member.get("activity")));
+        let answer = client.read_head();
+        assert_eq!(answer.header("content-length"), length, "{rest}");
+        assert_eq!(
+            client.read_message().json()[0]["method"],
+            "chat_upload_receive"
+        );
+
+        client.send(&head);
+        assert_eq!(
+            client.read_head().header("content-length"),
+            length,
+            "{rest}"
+        );
+        client.send(get);
+        let whole = client.read_message();
+        assert_eq!(whole.status(), answer.status(), "the connection is in step");
+        assert!(length.is_empty() || whole.body.len().to_string() == length);
+    }
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_no_chunks() {
+    let member = Member::polling();
+    let server = start(&member);
+    let mut client = server.connect();
+    client.send(member.upload(&form(&[b"hello"])));
+    assert_eq!(client.read_message().status(), 200);
+    for more in ["", "Connection: keep-alive\r\n"] {
+        let request = member.get("pending-uploads");
+        let request = request.replace("HTTP/1.1\r\n", &format!("HTTP/1.0\r\n{more}"));
+        let mut client = server.connect();
+        client.send(request);
+        let answer = client.read_message();
+        assert_eq!(answer.header("transfer-encoding"), "");
+        assert_eq!(answer.header("connection"), "", "it is not kept");
+        assert_eq!(answer.json()[0]["name"], "a.txt");
+    }
+}
+
+/// The route decodes a segment of the path, and so its id is the route's to judge.
+#[test]
+fn an_id_that_is_percent_encoded_is_one_with_and_without_an_expectation() {
+    let member = Member::polling();
+    let server = start(&member);
+    let id = member.id.to_string();
+    let encoded = id.replacen('-', "%2D", 1);
+    let body = form(&[b"hello"]);
+    let head = member.upload_head(&format!("{EXPECT}Content-Length: {}\r\n", body.len()));
+    let mut client = server.connect();
+    client.send(head.replace(&id, &encoded));
+    assert_eq!(client.read_head().status(), 100);
+    client.send(&body);
+    assert_eq!(client.read_message().status(), 200);
+    client.send(head.replace(&id, "no%2Duuid"));
+    assert_eq!(client.read_head().status(), 100);
+    client.send(&body);
+    assert_eq!(
+        client.read_message().refusal(),
+        (400, "invalid_id".to_owned())
+    );
+}
