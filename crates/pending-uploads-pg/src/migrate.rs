@@ -47,8 +47,8 @@ const STEPS: [Step; 2] = [step!(1, "workspaces_and_feed"), step!(2, "pending_upl
 /// An arbitrary number that every instance locks while it migrates.
 const LOCK: i64 = 0x7065_6e64_696e_6700;
 
-/// Migrations did not run to their end. Each step is a transaction of its own, and those before the
-/// one that failed stay applied.
+/// Migrations did not run to their end. Steps up are applied all together or not at all; of steps
+/// back, each is a transaction of its own, and those before the one that failed stay undone.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MigrateError {
@@ -77,7 +77,7 @@ pub fn newest_version() -> u32 {
 }
 
 /// Applies every step that is missing, and answers their names; none when the schema was up to date.
-/// Repeating it does nothing. A dropped future leaves the steps that were done.
+/// Repeating it does nothing. A dropped future leaves all of them applied or none.
 ///
 /// # Errors
 /// [`MigrateError::Database`] and [`MigrateError::Step`].
@@ -164,7 +164,9 @@ fn runner() -> Result<Runner, MigrateError> {
         .map(|step| Migration::unapplied(step.name, step.up))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| step_failed(&error))?;
-    Ok(Runner::new(&migrations))
+    // Otherwise a step and its note in the history would be two transactions, and a program that was
+    // killed between them could never migrate again.
+    Ok(Runner::new(&migrations).set_grouped(true))
 }
 
 fn known_version(version: u32) -> Result<i32, MigrateError> {

@@ -75,6 +75,8 @@ impl ActivityLog for SqliteActivityLog {
         let (database, created_at) = (self.database.clone(), self.clock.now());
         // Whoever waits is woken even when the caller has gone away meanwhile.
         let work = async move {
+            let folder = Arc::clone(database.folder());
+            database.blocking(move || Ok(folder.check_room()?)).await?;
             let work = move |connection: &Connection| {
                 feed_rows::append(connection, workspace, activity, created_at)
             };

@@ -25,16 +25,17 @@ const TOTALS: &str = "SELECT (SELECT count(*) FROM workspaces) AS workspaces, \
          count(*) AS files, \
          coalesce(sum(size_bytes) FILTER (WHERE acked_at IS NULL AND expires_at > ?1), 0) AS bytes \
      FROM pending_uploads";
+/// Every id comes after no bytes at all: the first page is found by the index as all others are.
 const WORKSPACES: &str = "SELECT id, delivery_mode, callback_url, inbound_secret, token_sha256, \
          agent_card, created_at, updated_at, last_seq \
      FROM workspaces JOIN feed_counters ON workspace_id = id \
-     WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2";
+     WHERE id > coalesce(?1, x'') ORDER BY id LIMIT ?2";
 const ACTIVITY: &str = "SELECT * FROM activity WHERE workspace_id = ?1 AND seq > ?2 \
      ORDER BY seq LIMIT ?3";
 const UPLOADS: &str = concat!(
     "SELECT ",
     upload_columns!(),
-    " FROM pending_uploads WHERE ?1 IS NULL OR file_id > ?1 ORDER BY file_id LIMIT ?2"
+    " FROM pending_uploads WHERE file_id > coalesce(?1, x'') ORDER BY file_id LIMIT ?2"
 );
 
 /// Why a data folder cannot be moved from, or moved into.

@@ -251,6 +251,8 @@ async fn publish(
     place: Place,
 ) -> Result<Vec<PendingUpload>, SqliteError> {
     let workspace = publication.workspace;
+    let folder = Arc::clone(database.folder());
+    database.blocking(move || Ok(folder.check_room()?)).await?;
     let published = match lease {
         Some(lease) => publish_with_files(&database, lease.take()?, publication, place).await,
         None => write(&database, publication, place).await,

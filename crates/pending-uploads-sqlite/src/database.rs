@@ -252,4 +252,64 @@ mod tests {
         writing.await.unwrap().unwrap();
         assert_eq!(workspaces(&database).await, 1);
     }
+
+    #[tokio::test]
+    async fn on_a_full_disk_uploads_and_messages_are_refused_and_acks_and_sweeps_are_not() {
+        use std::sync::Arc;
+        use std::time::Duration;
+
+        use pending_uploads_core::{
+            ActivityLog, DeliveryMode, Error, Filename, ManualClock, Mimetype, NewActivity,
+            Registrar, Registration, Storage, StorageConfig, StorageExt, SweepPolicy, Timestamp,
+            WorkspaceId, Workspaces,
+        };
+
+        use crate::{SqliteActivityLog, SqliteStorage, SqliteWorkspaces};
+
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_micros(0)));
+        let files = SqliteStorage::new(&database, StorageConfig::default(), clock.clone());
+        let feed = SqliteActivityLog::new(&database, clock.clone());
+        let id = WorkspaceId::generate();
+        let registration = Registration {
+            id,
+            delivery_mode: Some(DeliveryMode::Poll),
+            url: None,
+            agent_card: None,
+        };
+        let workspaces = SqliteWorkspaces::new(&database, clock.clone());
+        workspaces
+            .register(registration, Registrar::Anonymous)
+            .await
+            .unwrap();
+        let stage = async |data: &[u8]| {
+            let name = Filename::sanitize("x");
+            files.stage(id, name, Mimetype::absent(), data).await
+        };
+        let kept = stage(&vec![1; 3_000_000]).await.unwrap();
+
+        database.folder().reserve(u64::MAX);
+        for size in [1, 3_000_000] {
+            let refused = stage(&vec![2; size]).await;
+            assert!(
+                matches!(refused, Err(Error::Unavailable { .. })),
+                "{refused:?}"
+            );
+        }
+        let message = || NewActivity::message(id, "message/send", serde_json::Value::Null);
+        let refused = feed.append(id, message()).await;
+        assert!(
+            matches!(refused, Err(Error::Unavailable { .. })),
+            "{refused:?}"
+        );
+        files.ack(id, kept.file_id).await.unwrap();
+        clock.advance(Duration::from_hours(2));
+        let swept = files.sweep(&SweepPolicy::default()).await.unwrap();
+        assert_eq!(swept.files.len(), 1);
+
+        database.folder().reserve(0);
+        stage(b"there is room again").await.unwrap();
+        feed.append(id, message()).await.unwrap();
+    }
 }

@@ -75,8 +75,10 @@ impl FileWriter {
     async fn flush(&mut self, database: &Database) -> Result<(), SqliteError> {
         let mut file = self.file.take().ok_or(SqliteError::Closed)?;
         let mut burst = std::mem::take(&mut self.burst);
+        let folder = Arc::clone(database.folder());
         let (file, burst) = database
             .blocking(move || {
+                folder.check_room()?;
                 file.write_all(&burst)?;
                 burst.clear();
                 Ok((file, burst))

@@ -3,6 +3,7 @@
 use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pending_uploads_core::FileId;
 
@@ -11,6 +12,10 @@ use crate::error::OpenError;
 const DATABASE: &str = "pending-uploads.sqlite3";
 const FILES: &str = "files";
 const LOCK: &str = "lock";
+
+/// How much of the disk is left to acks and sweeps, in bytes: what gives room back needs a little
+/// of it first, and on a disk that uploads had filled to the brim nothing could be given back.
+const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Where a data folder's database is.
 pub(crate) fn database_in(folder: &Path) -> PathBuf {
@@ -26,6 +31,7 @@ pub(crate) fn lock_in(folder: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    reserve_bytes: AtomicU64,
     /// Keeps the lock: the system lets it go when the process ends, however it ends.
     _lock: File,
 }
@@ -45,7 +51,12 @@ impl Folder {
         // SQLite would make it readable for everybody; its log takes after it.
         let database = database_in(&path);
         open_private(&database).map_err(unusable(&database))?;
-        Ok(Self { path, _lock: lock })
+        let reserve_bytes = AtomicU64::new(RESERVE_BYTES);
+        Ok(Self {
+            path,
+            reserve_bytes,
+            _lock: lock,
+        })
     }
 
     /// The folder itself.
@@ -61,6 +72,22 @@ impl Folder {
     /// Where the bytes of a larger file lie.
     pub(crate) fn file(&self, file: FileId) -> PathBuf {
         self.path.join(FILES).join(file.to_string())
+    }
+
+    /// Refuses when no more than the reserve is left on the disk; for whatever only takes room.
+    pub(crate) fn check_room(&self) -> io::Result<()> {
+        let disk = rustix::fs::statvfs(&self.path)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < self.reserve_bytes.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    /// Makes the disk seem full or not, whatever it is.
+    #[cfg(test)]
+    pub(crate) fn reserve(&self, bytes: u64) {
+        self.reserve_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Makes the names of new files as durable as their bytes.
