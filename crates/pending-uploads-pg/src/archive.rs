@@ -47,10 +47,27 @@ const TOTALS: &str = "SELECT (SELECT count(*) FROM workspaces) AS workspaces, \
          coalesce(sum(size_bytes) FILTER (WHERE acked_at IS NULL AND expires_at > $1), 0)::int8 \
              AS bytes \
      FROM pending_uploads";
-const WORKSPACES: &str = "SELECT id, delivery_mode, callback_url, inbound_secret, token_sha256, \
+/// The page after $1, found by the index. A condition with `OR` would search for it from the first
+/// row on.
+macro_rules! after {
+    ($id:literal) => {
+        concat!(
+            " WHERE ",
+            $id,
+            " >= coalesce($1::uuid, '00000000-0000-0000-0000-000000000000') AND ",
+            $id,
+            " IS DISTINCT FROM $1 ORDER BY ",
+            $id,
+            " LIMIT $2"
+        )
+    };
+}
+const WORKSPACES: &str = concat!(
+    "SELECT id, delivery_mode, callback_url, inbound_secret, token_sha256, \
          agent_card, created_at, updated_at, last_seq \
-     FROM workspaces JOIN feed_counters ON workspace_id = id \
-     WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2";
+     FROM workspaces JOIN feed_counters ON workspace_id = id",
+    after!("id")
+);
 const ACTIVITY: &str = concat!(
     "SELECT ",
     activity_columns!(),
@@ -59,7 +76,8 @@ const ACTIVITY: &str = concat!(
 const UPLOADS: &str = concat!(
     "SELECT ",
     upload_columns!(),
-    " FROM pending_uploads WHERE $1::uuid IS NULL OR file_id > $1 ORDER BY file_id LIMIT $2"
+    " FROM pending_uploads",
+    after!("file_id")
 );
 
 /// Why a database cannot be moved from, or moved into.

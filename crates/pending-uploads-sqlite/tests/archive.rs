@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pending_uploads_core::contract::moving::Stock;
+use pending_uploads_core::contract::moving::{Stock, pages_make_the_whole};
 use pending_uploads_core::contract::{Instance, Subject, Terms};
 use pending_uploads_core::{
     Archive, CheckedBytes, CopyError, Error, Restoration, StoreTotals, Timestamp, copy_store,
@@ -85,6 +85,12 @@ async fn a_folder_that_was_moved_serves_on() {
     let totals = copy(from.path(), to.path(), stock.now()).await.unwrap();
     assert_eq!((totals.workspaces, totals.files), (3, 6));
     stock.check(&subject(to.path(), &terms).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_read_page_by_page() {
+    let (from, _) = stocked(&Terms::default()).await;
+    pages_make_the_whole(&archive(from.path()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,13 +3,12 @@
 use pg_cluster::TestDatabase;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::support::client::{remember_secret, text};
-use crate::support::database::{db_value, migrated};
+use crate::support::database::db_value;
 use crate::support::{
-    Client, Form, Receiver, Server, ServerBuilder, Workspace, bytes, eventually, sha256,
+    Client, Form, Receiver, Server, ServerBuilder, Store, Workspace, bytes, eventually, sha256,
 };
 
 const KIB: usize = 1024;
@@ -17,53 +16,28 @@ const MIB: usize = 1024 * KIB;
 const TAKEN: &str = "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n\
      Content-Length: 14\r\nConnection: close\r\n\r\n{\"taken\":true}";
 
-/// A store of either kind.
-enum Store {
-    Postgres(TestDatabase),
-    Sqlite(TempDir),
+fn serve(store: &Store) -> Server {
+    store.server().set("ALLOW_PRIVATE_CALLBACKS", true).start()
 }
 
-impl Store {
-    fn postgres() -> Self {
-        Self::Postgres(migrated())
-    }
-
-    fn sqlite() -> Self {
-        Self::Sqlite(tempfile::tempdir().unwrap())
-    }
-
-    fn url(&self) -> String {
-        match self {
-            Self::Postgres(database) => database.url(),
-            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().display()),
-        }
-    }
-
-    fn serve(&self) -> Server {
-        ServerBuilder::on(&self.url())
-            .set("ALLOW_PRIVATE_CALLBACKS", true)
-            .start()
-    }
-
-    /// Waits until some of what is being copied is stored, seen or not.
-    async fn wait_for_bytes(&self) {
-        eventually("bytes arrive", async || {
-            let some = match self {
-                Self::Postgres(database) => {
-                    let size = "SELECT pg_total_relation_size('pending_upload_chunks')";
-                    let size: i64 = db_value(&database.url(), size).await;
-                    usize::try_from(size).unwrap() > MIB
-                }
-                Self::Sqlite(folder) => folder
-                    .path()
-                    .join("files")
-                    .read_dir()
-                    .is_ok_and(|mut files| files.next().is_some()),
-            };
-            some.then_some(())
-        })
-        .await;
-    }
+/// Waits until some of what is being copied is stored, seen or not.
+async fn wait_for_bytes(store: &Store) {
+    eventually("bytes arrive", async || {
+        let some = match store {
+            Store::Postgres(database) => {
+                let size = "SELECT pg_total_relation_size('pending_upload_chunks')";
+                let size: i64 = db_value(&database.url(), size).await;
+                usize::try_from(size).unwrap() > MIB
+            }
+            Store::Sqlite(folder) => folder
+                .path()
+                .join("files")
+                .read_dir()
+                .is_ok_and(|mut files| files.next().is_some()),
+        };
+        some.then_some(())
+    })
+    .await;
 }
 
 fn begin_copy(from: &str, to: &str) -> ServerBuilder {
@@ -214,7 +188,7 @@ async fn send_message(client: &Client, workspace: &Workspace) -> u16 {
 #[tokio::test]
 async fn a_store_serves_on_after_a_move_and_after_the_move_back() {
     let stores = [Store::postgres(), Store::sqlite(), Store::postgres()];
-    let server = stores[0].serve();
+    let server = serve(&stores[0]);
     let mut before = Before::fill(&server).await;
     drop(server);
     for move_ in stores.windows(2) {
@@ -223,7 +197,7 @@ async fn a_store_serves_on_after_a_move_and_after_the_move_back() {
         let rows = before.rows.len();
         let copied = format!("copied 2 workspaces, {rows} feed rows and 5 files with ");
         assert!(line.starts_with(&copied), "{line}");
-        let server = to.serve();
+        let server = serve(to);
         before.check(&server).await;
     }
 }
@@ -231,23 +205,23 @@ async fn a_store_serves_on_after_a_move_and_after_the_move_back() {
 #[tokio::test]
 async fn a_store_that_holds_something_is_not_filled_and_not_changed() {
     let from = Store::sqlite();
-    drop(from.serve());
+    drop(serve(&from));
     for to in [Store::postgres(), Store::sqlite()] {
-        let server = to.serve();
+        let server = serve(&to);
         let mut before = Before::fill(&server).await;
         drop(server);
         let sentence = must_not_copy(&from.url(), &to.url(), 1);
         assert!(sentence.contains("is not empty"), "{sentence}");
-        before.check(&to.serve()).await;
+        before.check(&serve(&to)).await;
     }
 }
 
 #[tokio::test]
 async fn a_store_that_a_server_runs_on_is_neither_read_nor_filled() {
     let idle = Store::sqlite();
-    drop(idle.serve());
+    drop(serve(&idle));
     for busy in [Store::postgres(), Store::sqlite()] {
-        let server = busy.serve();
+        let server = serve(&busy);
         for sentence in [
             must_not_copy(&busy.url(), &idle.url(), 1),
             must_not_copy(&idle.url(), &busy.url(), 1),
@@ -287,7 +261,7 @@ async fn killed_half_way(from: &Store, fresh: fn() -> Store) -> Store {
     for _ in 0..20 {
         let to = fresh();
         let mut process = begin_copy(&from.url(), &to.url()).spawn();
-        to.wait_for_bytes().await;
+        wait_for_bytes(&to).await;
         process.signal(Signal::KILL);
         process.wait();
         if process.stdout().is_empty() {
@@ -300,7 +274,7 @@ async fn killed_half_way(from: &Store, fresh: fn() -> Store) -> Store {
 #[tokio::test]
 async fn a_copy_that_is_killed_leaves_an_empty_store_that_can_be_filled() {
     let postgres = Store::postgres();
-    let server = postgres.serve();
+    let server = serve(&postgres);
     let (workspace, client) = server.workspace().await;
     let data = bytes(1, 16 * MIB);
     for _ in 0..4 {
@@ -313,7 +287,7 @@ async fn a_copy_that_is_killed_leaves_an_empty_store_that_can_be_filled() {
     let back = killed_half_way(&sqlite, Store::postgres).await;
     must_copy(&sqlite, &back);
 
-    let server = back.serve();
+    let server = serve(&back);
     let client = server.client(&workspace);
     let waiting = client.waiting(&workspace).await;
     assert_eq!(waiting.len(), 4);
