@@ -3,7 +3,7 @@
 //! Not a clause, because a backend is moved by means of its own. Its test fills a store, moves it,
 //! and has the other one checked:
 //!
-//! 1. [`Stock::fill`] on a [`Subject`](super::Subject), which is then dropped;
+//! 1. [`Stock::fill`] on a [`Subject`], which is then dropped;
 //! 2. [`copy_store`](crate::copy_store), with the time of the same clock;
 //! 3. [`Stock::check`] on a subject that was opened on the copy, with the same clock.
 
