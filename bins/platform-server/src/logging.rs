@@ -7,9 +7,8 @@ use env_logger::fmt::Formatter;
 use log::kv::{Error, Key, Source, Value, VisitSource};
 
 /// What is logged by default: what happens here, and what goes wrong elsewhere.
-pub(crate) const DEFAULT_FILTER: &str =
-    "warn,platform_server=info,pending_uploads_core=info,pending_uploads_pg=info,\
-     pending_uploads_sqlite=info,upload_http=info";
+pub(crate) const DEFAULT_FILTER: &str = "warn,platform_server=info,pending_uploads_core=info,\
+     pending_uploads_pg=info,pending_uploads_sqlite=info,upload_http=info";
 
 /// Starts logging to stderr what `filter` lets through.
 pub(crate) fn start(filter: &str) {
