@@ -211,3 +211,27 @@ async fn each_way_to_name_the_folder_leads_to_the_same_one() {
         );
     }
 }
+
+/// A data folder appears where a server runs, so that every server under test runs in a temporary
+/// folder: `support/server.rs` sees to it, and nobody else may start one.
+#[test]
+fn no_server_under_test_runs_in_the_source_tree() {
+    // Spelled so that this file does not find itself.
+    let binary = concat!("CARGO_BIN", "_EXE");
+    let mut starters = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")];
+    while let Some(folder) = folders.pop() {
+        for name in names_in(&folder) {
+            let path = folder.join(name);
+            if path.is_dir() {
+                folders.push(path);
+            } else if fs::read_to_string(&path).unwrap().contains(binary) {
+                starters.push(path);
+            }
+        }
+    }
+    let [starter] = &*starters else {
+        unreachable!("servers are started in more than one place: {starters:?}")
+    };
+    assert!(starter.ends_with("support/server.rs"), "{starter:?}");
+}
