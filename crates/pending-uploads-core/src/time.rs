@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::civil::DateTime;
+
 /// A point in time, to the microsecond: the resolution that every backend stores exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -78,15 +80,76 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Reads RFC 3339 with any offset; what is finer than a microsecond is dropped.
+/// Reads a `date-time` of RFC 3339, section 5.6, and nothing else of ISO 8601: with seconds, and with
+/// any offset. What is finer than a microsecond is dropped, and a leap second is the second before.
 impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
-        text.parse::<jiff::Timestamp>()
-            .map(|time| Self(time.as_microsecond()))
-            .map_err(|_| InvalidTimestamp)
+        let mut rest = text.as_bytes();
+        take_date_time(&mut rest)
+            .filter(|_| rest.is_empty())
+            .ok_or(InvalidTimestamp)
     }
+}
+
+fn take_date_time(rest: &mut &[u8]) -> Option<Timestamp> {
+    let year = take_number(rest, 4)?;
+    let month = take_after(rest, b"-")?;
+    let day = take_after(rest, b"-")?;
+    let hour = take_after(rest, b"Tt")?;
+    let minute = take_after(rest, b":")?;
+    let second = take_after(rest, b":").map(|second| if second == 60 { 59 } else { second })?;
+    let time = DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
+    let micros = take_fraction(rest)?;
+    let since_epoch = time.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
+    let seconds = since_epoch.as_secs() - take_offset_seconds(rest)?;
+    Some(Timestamp(seconds * 1_000_000 + micros))
+}
+
+fn take_one(rest: &mut &[u8], of: &[u8]) -> Option<u8> {
+    let (&first, after) = rest.split_first().filter(|(first, _)| of.contains(first))?;
+    *rest = after;
+    Some(first)
+}
+
+fn take_number(rest: &mut &[u8], digits: usize) -> Option<i16> {
+    (0..digits).try_fold(0, |number, _| {
+        let digit = take_one(rest, b"0123456789")?;
+        Some(number * 10 + i16::from(digit - b'0'))
+    })
+}
+
+/// Takes two digits that follow one of `separators`.
+fn take_after(rest: &mut &[u8], separators: &[u8]) -> Option<i8> {
+    take_one(rest, separators)?;
+    i8::try_from(take_number(rest, 2)?).ok()
+}
+
+/// Takes the fraction of a second, if there is one, in microseconds.
+fn take_fraction(rest: &mut &[u8]) -> Option<i64> {
+    if take_one(rest, b".").is_none() {
+        return Some(0);
+    }
+    let mut micros = i64::from(take_number(rest, 1)?) * 100_000;
+    let mut unit = 10_000;
+    while let Some(digit) = take_number(rest, 1) {
+        micros += i64::from(digit) * unit;
+        unit /= 10;
+    }
+    Some(micros)
+}
+
+/// Takes the distance from UTC, in seconds.
+fn take_offset_seconds(rest: &mut &[u8]) -> Option<i64> {
+    let sign = take_one(rest, b"Zz+-")?;
+    if sign.eq_ignore_ascii_case(&b'z') {
+        return Some(0);
+    }
+    let hours = i64::from(take_number(rest, 2).filter(|&hours| hours < 24)?);
+    let minutes = i64::from(take_after(rest, b":").filter(|&minutes| minutes < 60)?);
+    let seconds = hours * 3600 + minutes * 60;
+    Some(if sign == b'-' { -seconds } else { seconds })
 }
 
 /// Tells the time. Backends ask one instead of the system, so that a test can let a day pass.
@@ -151,8 +214,57 @@ mod tests {
             "2026-05-04",
             "2026-05-04T12:00:00",
             "1777890000",
+            "2026-05-04T12Z",
+            "2026-05-04T12:00Z",
+            "2026-05-04 12:00:00Z",
+            "20260504T120000Z",
+            "2026-05-04T120000Z",
+            "2026-05-04T12:00:00Z[UTC]",
+            "2026-05-04T12:00:00+00:00[UTC]",
+            "+002026-05-04T12:00:00Z",
+            "-2026-05-04T12:00:00Z",
+            "2026-05-04T12:00:00+00",
+            "2026-05-04T12:00:00+0000",
+            "2026-05-04T12:00:00+00:00:00",
+            "2026-05-04T12:00:00+24:00",
+            "2026-05-04T12:00:00+00:60",
+            "2026-05-04T12:00:00,5Z",
+            "2026-05-04T12:00:00.Z",
+            "2026-05-04T12:00:00.5",
+            "2026-05-04T12:00:00Z ",
+            " 2026-05-04T12:00:00Z",
+            "2026-5-4T12:00:00Z",
+            "2026-02-29T12:00:00Z",
+            "2026-13-01T12:00:00Z",
+            "2026-00-01T12:00:00Z",
+            "2026-05-04T24:00:00Z",
+            "2026-05-04T12:60:00Z",
+            "2026-05-04T12:00:61Z",
+            "２026-05-04T12:00:00Z",
         ] {
             assert_eq!(text.parse::<Timestamp>(), Err(InvalidTimestamp), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_time_of_rfc_3339_is_read() {
+        for (text, micros) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("1970-01-01t00:00:00.1z", 100_000),
+            ("1970-01-01T00:00:00.123456999999999Z", 123_456),
+            ("1969-12-31T23:59:59.9999999Z", -1),
+            ("1969-12-31T22:30:00-01:30", 0),
+            ("1970-01-01T01:00:00+01:00", 0),
+            ("1970-01-01T00:00:00-00:00", 0),
+            ("1990-12-31T23:59:60Z", 662_687_999_000_000),
+            ("1990-12-31T15:59:60.25-08:00", 662_687_999_250_000),
+            ("2024-02-29T00:00:00Z", 1_709_164_800_000_000),
+            ("0000-01-01T00:00:00Z", -62_167_219_200_000_000),
+            ("9999-12-31T23:59:59.999999999Z", 253_402_300_799_999_999),
+            ("9999-12-31T23:59:59-23:59", 253_402_387_139_000_000),
+        ] {
+            let time = Timestamp::from_micros(micros);
+            assert_eq!(text.parse(), Ok(time), "{text}");
         }
     }
 

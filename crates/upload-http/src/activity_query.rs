@@ -218,6 +218,7 @@ mod tests {
             ("since_secs=", "since_secs"),
             ("before_ts=yesterday", "before_ts"),
             ("before_ts=2026-05-04", "before_ts"),
+            ("before_ts=2026-05-04T12:00Z", "before_ts"),
             ("wait=-1", "wait"),
             ("wait=soon", "wait"),
             ("wait=", "wait"),
