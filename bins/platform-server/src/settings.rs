@@ -18,6 +18,9 @@ use crate::values::{
     AllowPrivate, Registration, Secret, address, log_filter, seconds, seconds_or_none,
 };
 
+/// The shortest admin token, in bytes.
+const MIN_ADMIN_TOKEN_BYTES: usize = 16;
+
 /// Where files, feeds and workspaces are kept.
 #[derive(Debug, Args)]
 pub(crate) struct StoreFlags {
@@ -52,7 +55,7 @@ pub(crate) struct ServeFlags {
     #[arg(long, env, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     #[arg(value_parser = address)]
     bind: SocketAddr,
-    /// The token that opens every workspace [default: none, and nothing does].
+    /// The token that opens every workspace, at least 16 characters [default: none, and nothing does].
     #[arg(long, env, value_name = "TOKEN", hide_env_values = true)]
     admin_token: Option<Secret>,
     /// Who may register new workspaces [default: open on a loopback address, else admin].
@@ -156,6 +159,9 @@ pub(crate) enum SettingsError {
     /// The admin's token is none.
     #[error("ADMIN_TOKEN cannot be used: {0}")]
     AdminToken(InvalidToken),
+    /// The admin's token could be guessed.
+    #[error("ADMIN_TOKEN must have at least {MIN_ADMIN_TOKEN_BYTES} characters")]
+    ShortAdminToken,
     /// The limits contradict each other.
     #[error("MAX_REQUEST_BYTES and MAX_FILE_BYTES contradict each other: {0}")]
     Limits(InvalidLimits),
@@ -237,14 +243,10 @@ impl ServeFlags {
     }
 
     fn http(&self) -> Result<Settings, SettingsError> {
-        let admin_token = self
-            .admin_token
-            .as_ref()
-            .map(|token| token.expose().parse::<Token>());
         Ok(Settings {
             limits: self.limits()?,
             idle_timeout: self.idle_timeout_secs,
-            admin_token: admin_token.transpose().map_err(SettingsError::AdminToken)?,
+            admin_token: self.admin_token.as_ref().map(admin_token).transpose()?,
             registration: self.registration_policy(),
             callbacks: match self.allow_private_callbacks {
                 AllowPrivate::True => CallbackPolicy::AllowPrivate,
@@ -273,6 +275,15 @@ impl ServeFlags {
             Some(Registration::Admin) | None => RegistrationPolicy::AdminOnly,
         }
     }
+}
+
+fn admin_token(given: &Secret) -> Result<Token, SettingsError> {
+    let text = given.expose();
+    let token = text.parse().map_err(SettingsError::AdminToken)?;
+    if text.len() < MIN_ADMIN_TOKEN_BYTES {
+        return Err(SettingsError::ShortAdminToken);
+    }
+    Ok(token)
 }
 
 #[cfg(test)]
@@ -350,10 +361,24 @@ mod tests {
     }
 
     #[test]
+    fn an_admin_token_that_could_be_guessed_is_refused() {
+        let error = settings(&["--admin-token=123456789012345"]).unwrap_err();
+        assert!(matches!(error, SettingsError::ShortAdminToken), "{error}");
+        let error = settings(&["--admin-token="]).unwrap_err();
+        assert!(matches!(error, SettingsError::AdminToken(_)), "{error}");
+        assert!(settings(&["--admin-token=1234567890123456"]).is_ok());
+    }
+
+    #[test]
     fn no_secret_is_in_what_settings_print() {
-        let error = settings(&["--admin-token=hunter2 hunter2"]).unwrap_err();
-        assert!(!error.to_string().contains("hunter2"), "{error}");
-        let shown = format!("{:?}", settings(&["--admin-token=hunter2"]).unwrap());
+        for wrong in ["hunter2", "hunter2 hunter2 hunter2"] {
+            let error = settings(&[&format!("--admin-token={wrong}")]).unwrap_err();
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+        let shown = format!(
+            "{:?}",
+            settings(&["--admin-token=hunter2hunter2hunter2"]).unwrap()
+        );
         assert!(!shown.contains("hunter2"), "{shown}");
     }
 

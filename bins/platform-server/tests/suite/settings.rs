@@ -15,6 +15,7 @@ fn a_wrong_setting_is_one_sentence_and_exit_code_2() {
         ("DATABASE_URL", "postgres://user:hunter2@h/d?sslmode=maybe"),
         ("DATABASE_POOL_SIZE", "0"),
         ("ADMIN_TOKEN", ""),
+        ("ADMIN_TOKEN", "hunter2"),
         ("ADMIN_TOKEN", "hunter2 with spaces"),
         ("REGISTRATION", "everybody"),
         ("MAX_FILE_BYTES", "0"),
