@@ -57,7 +57,11 @@ async fn migrate(plan: &MigratePlan) -> Result<String, MigrateFailure> {
         (StoreSettings::Postgres(config), direction) => migrate_postgres(config, direction).await,
         (StoreSettings::Sqlite(folder), Direction::Up) => {
             // Opening it brings it up to date.
-            pending_uploads_sqlite::Database::open(folder).map_err(MigrateFailure::Folder)?;
+            let database =
+                pending_uploads_sqlite::Database::open(folder).map_err(MigrateFailure::Folder)?;
+            let closed = database.closed();
+            drop(database);
+            closed.await;
             Ok("the data folder is up to date\n".to_owned())
         }
         (StoreSettings::Sqlite(_), Direction::DownTo(_)) => Err(MigrateFailure::NoWayBack),

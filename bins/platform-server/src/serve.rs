@@ -20,6 +20,8 @@ use crate::{FAILED, logging, metrics};
 
 /// How soon after the first a second signal still belongs to it.
 const ONE_WISH: Duration = Duration::from_millis(300);
+/// How long what is left of the store's work may take at the end.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long what is left of the background work may take at the very end.
 const RUNTIME_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -113,6 +115,10 @@ async fn serve(settings: ServeSettings, metrics: PrometheusHandle) -> Result<(),
         process::exit(FAILED.into());
     });
     server.await.map_err(ServeFailure::Server)?;
+    drop(parts);
+    if timeout(STORE_PATIENCE, store.close()).await.is_err() {
+        warn!("the store is still in use");
+    }
     info!("stopped");
     Ok(())
 }

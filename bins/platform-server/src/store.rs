@@ -123,6 +123,15 @@ impl Store {
         }
     }
 
+    /// Lets it go, and waits until whoever else uses it has done so, too, and a data folder is closed.
+    pub(crate) async fn close(self) {
+        if let Self::Sqlite(database) = self {
+            let closed = database.closed();
+            drop(database);
+            closed.await;
+        }
+    }
+
     /// The traits' implementations on it.
     pub(crate) fn parts(&self, config: StorageConfig, clock: Arc<dyn Clock>) -> Parts {
         match self {

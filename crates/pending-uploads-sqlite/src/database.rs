@@ -9,6 +9,7 @@ use pending_uploads_core::{FeedSignals, FileId};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::error::{OpenError, SqliteError};
@@ -39,6 +40,8 @@ struct Inner {
     staged: StagedBatches,
     signals: FeedSignals,
     runtime: Handle,
+    /// Ends with the writing thread.
+    writing: watch::Receiver<()>,
 }
 
 impl fmt::Debug for Database {
@@ -69,7 +72,8 @@ impl Database {
         delete_orphans(&folder, &connection).map_err(|error| unusable(error.to_string()))?;
         let readers = Readers::open(&folder.database(), runtime.clone())
             .map_err(|error| unusable(error.to_string()))?;
-        let writer = Writer::start(connection, Arc::clone(&folder))
+        let (ended, writing) = watch::channel(());
+        let writer = Writer::start(connection, (Arc::clone(&folder), ended))
             .map_err(|error| unusable(error.to_string()))?;
         let inner = Inner {
             staged: StagedBatches::new(Arc::clone(&folder), runtime.clone()),
@@ -78,6 +82,7 @@ impl Database {
             readers,
             signals: FeedSignals::new(),
             runtime,
+            writing,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -97,6 +102,15 @@ impl Database {
         };
         self.readers().read(look).await?;
         Ok(self.writer().write(Promise::BestEffort, |_| Ok(())).await?)
+    }
+
+    /// Answers when the folder is closed: when the last clone was dropped, its last work is done, and
+    /// everything is in the database itself, unless somebody outside keeps the log from being cut. A
+    /// process that ends without waiting for it loses nothing, and leaves the log to the next one.
+    /// The future holds no clone; it may be dropped at any time.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut writing = self.inner.writing.clone();
+        async move { while writing.changed().await.is_ok() {} }
     }
 
     /// The folder.

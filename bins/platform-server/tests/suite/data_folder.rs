@@ -179,6 +179,26 @@ async fn a_folder_is_migrated_when_it_is_opened_and_has_no_way_back() {
 }
 
 #[tokio::test]
+async fn what_stops_orderly_leaves_all_in_the_database_itself() {
+    let folder = DataFolder::create();
+    let log_is_empty = || {
+        let log = folder.path().join("pending-uploads.sqlite3-wal");
+        log.metadata().map_or(0, |found| found.len()) == 0
+    };
+    let (status, process) = ServerBuilder::on(&folder.url()).arg("migrate").run();
+    assert!(status.success(), "{}", process.log());
+    assert!(log_is_empty());
+    for _ in 0..5 {
+        let server = ServerBuilder::on(&folder.url()).start();
+        let (workspace, client) = server.workspace().await;
+        client.must_upload(&workspace, "a.txt", b"a").await;
+        assert!(!log_is_empty());
+        drop(server);
+        assert!(log_is_empty());
+    }
+}
+
+#[tokio::test]
 async fn each_way_to_name_the_folder_leads_to_the_same_one() {
     let folder = DataFolder::create();
     let parent = folder.path().parent().unwrap().to_owned();

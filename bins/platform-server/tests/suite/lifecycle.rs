@@ -16,7 +16,8 @@ on_each_store! {
     a_server_that_takes_no_new_workspace_says_so,
     a_server_that_is_told_to_stop_finishes_what_is_under_way,
     what_does_not_finish_in_time_is_cut_off,
-    a_server_that_is_told_twice_stops_at_once,
+    a_server_that_is_told_again_stops_at_once,
+    a_server_that_is_told_twice_within_a_moment_finishes_what_is_under_way,
 }
 
 async fn the_first_line_says_where_it_listens_and_where_it_stores(store: Store) {
@@ -111,7 +112,7 @@ async fn what_does_not_finish_in_time_is_cut_off(store: Store) {
     assert_eq!(store.recorded_files().await, 0);
 }
 
-async fn a_server_that_is_told_twice_stops_at_once(store: Store) {
+async fn a_server_that_is_told_again_stops_at_once(store: Store) {
     let server = store.server().set("SHUTDOWN_TIMEOUT_SECS", 600).start();
     let (workspace, _) = server.workspace().await;
     let body = Form::of_file("b.bin", bytes(61, 3_000_000)).body();
@@ -123,9 +124,30 @@ async fn a_server_that_is_told_twice_stops_at_once(store: Store) {
         server.log().contains("stopping").then_some(())
     })
     .await;
-    server.signal(Signal::INT);
-    let (code, log) = server.wait();
+    let (code, log) = server.insist(Signal::INT);
     assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("stopped at once"), "{log}");
+    drop(upload);
+}
+
+async fn a_server_that_is_told_twice_within_a_moment_finishes_what_is_under_way(store: Store) {
+    let server = store.server().start();
+    let (workspace, _) = server.workspace().await;
+    let body = Form::of_file("b.bin", bytes(62, 3_000_000)).body();
+    let mut upload = RawConnection::begin_upload(&server, &workspace, body.len()).await;
+    upload.send(&body[..2_000_000]).await;
+    store.wait_for_staged_bytes().await;
+    server.signal(Signal::TERM);
+    server.signal(Signal::INT);
+    eventually("it stops", async || {
+        server.log().contains("stopping").then_some(())
+    })
+    .await;
+    upload.send(&body[2_000_000..]).await;
+    let answer = String::from_utf8(upload.read_to_end().await).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(0), "{log}");
 }
 
 #[test]

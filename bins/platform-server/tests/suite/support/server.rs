@@ -160,6 +160,18 @@ impl Process {
         fail(&format!("the server does not end:\n{}", self.log()))
     }
 
+    /// Sends it a signal again and again until it ends.
+    fn signal_until_it_ends(&mut self, signal: Signal) -> ExitStatus {
+        for _ in 0..LOOKS {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            self.signal(signal);
+            thread::sleep(BETWEEN_LOOKS);
+        }
+        fail(&format!("the server does not end:\n{}", self.log()))
+    }
+
     /// Waits until it has logged `text`.
     pub(crate) fn wait_for_log(&self, text: &str) {
         for _ in 0..LOOKS {
@@ -264,6 +276,13 @@ impl Server {
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         self.ended = true;
         let status = self.process.wait();
+        (status.code(), self.log())
+    }
+
+    /// Tells it to stop again and again until it does, and answers its exit code.
+    pub(crate) fn insist(mut self, signal: Signal) -> (Option<i32>, String) {
+        self.ended = true;
+        let status = self.process.signal_until_it_ends(signal);
         (status.code(), self.log())
     }
 
