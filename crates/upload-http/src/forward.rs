@@ -14,7 +14,7 @@
 use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
@@ -37,7 +37,8 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::address::{CheckedResolver, check_callback};
-use crate::error::{ApiError, Cause};
+use crate::error::{ApiError, BrokenOff, Cause};
+use crate::events::{self, Site};
 use crate::idle::IdleDeadline;
 use crate::multipart::{BodyError, GuardedBody};
 use crate::platform::{CallbackPolicy, Platform};
@@ -103,12 +104,13 @@ pub(crate) struct Callback<'a> {
 /// [`ApiError::WorkspaceUnreachable`].
 pub(crate) async fn forward_message(
     platform: &Platform,
+    site: Site,
     url: &CallbackUrl,
     secret: &InboundSecret,
     json: Bytes,
 ) -> Result<HttpResponse, ApiError> {
     let callback = Callback { url, secret };
-    platform.forwarder().message(callback, json).await
+    platform.forwarder().message(callback, site, json).await
 }
 
 impl Forwarder {
@@ -167,15 +169,20 @@ impl Forwarder {
             }
             early = answer.as_mut() => early.map_err(|error| not_reached(&error))?,
         };
-        self.give_back(answer)
+        self.give_back(answer, Site::of(request))
     }
 
-    async fn message(&self, callback: Callback<'_>, json: Bytes) -> Result<HttpResponse, ApiError> {
+    async fn message(
+        &self,
+        callback: Callback<'_>,
+        site: Site,
+        json: Bytes,
+    ) -> Result<HttpResponse, ApiError> {
         let call = self
             .post(callback, callback.url.as_url().clone())?
             .header(CONTENT_TYPE.as_str(), "application/json")
             .body(json);
-        self.give_back(answer_of(call.send()).await?)
+        self.give_back(answer_of(call.send()).await?, site)
     }
 
     fn post(&self, callback: Callback<'_>, url: Url) -> Result<RequestBuilder, ApiError> {
@@ -184,7 +191,7 @@ impl Forwarder {
         Ok(self.client.post(url).bearer_auth(callback.secret.expose()))
     }
 
-    fn give_back(&self, answer: Response) -> Result<HttpResponse, ApiError> {
+    fn give_back(&self, answer: Response, site: Site) -> Result<HttpResponse, ApiError> {
         let status = status_of(&answer)?;
         let mut response = HttpResponse::build(status);
         for name in ANSWER_HEADERS {
@@ -203,6 +210,8 @@ impl Forwarder {
         let body = AnswerBody {
             pieces: answer.bytes_stream().boxed(),
             deadline: IdleDeadline::new(self.idle_timeout),
+            site,
+            started: Instant::now(),
         };
         Ok(match length {
             Some(length) => response.body(SizedStream::new(length, body)),
@@ -326,29 +335,34 @@ impl Stream for ForwardedBody {
 struct AnswerBody {
     pieces: futures_util::stream::BoxStream<'static, reqwest::Result<Bytes>>,
     deadline: IdleDeadline,
+    site: Site,
+    started: Instant,
 }
 
-/// An answer broke off; its client sees that it did.
-#[derive(Debug, thiserror::Error)]
-enum BrokenAnswer {
-    #[error("the workspace's answer broke off")]
-    Failed(#[from] reqwest::Error),
-    #[error("the workspace's answer stopped arriving")]
-    Idle,
+impl AnswerBody {
+    /// The client sees that the answer broke off, and the log is told why.
+    fn break_off(&self, cause: Cause) -> BrokenOff {
+        let error = ApiError::WorkspaceUnreachable(cause);
+        events::refused(&self.site, &error, self.started.elapsed());
+        BrokenOff
+    }
 }
 
 impl Stream for AnswerBody {
-    type Item = Result<Bytes, BrokenAnswer>;
+    type Item = Result<Bytes, BrokenOff>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.pieces.poll_next_unpin(cx) {
             Poll::Ready(piece) => {
                 self.deadline.heard();
-                Poll::Ready(piece.map(|piece| Ok(piece?)))
+                Poll::Ready(
+                    piece.map(|piece| piece.map_err(|error| self.break_off(Cause::of(&error)))),
+                )
             }
             Poll::Pending => {
                 ready!(self.deadline.poll_silence(cx));
-                Poll::Ready(Some(Err(BrokenAnswer::Idle)))
+                let cause = Cause::new("the workspace's answer stopped arriving");
+                Poll::Ready(Some(Err(self.break_off(cause))))
             }
         }
     }

@@ -1,12 +1,13 @@
 //! `POST /workspaces/{id}/a2a`: a message for a workspace, which waits in its feed or is sent on.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use pending_uploads_core::{Delivery, DeliveryMode, NewActivity, WorkspaceId};
 use serde_json::{Map, Value};
 
 use crate::auth::Caller;
 use crate::body::{Body, parse_json};
 use crate::error::ApiError;
+use crate::events::Site;
 use crate::forward::forward_message;
 use crate::platform::Platform;
 use crate::wire::{self, Queued};
@@ -18,6 +19,7 @@ const MAX_MESSAGE_BYTES: u32 = 1024 * 1024;
 
 /// Takes a JSON-RPC 2.0 `message/send` request for the workspace.
 pub(crate) async fn send(
+    request: HttpRequest,
     caller: Caller,
     platform: web::Data<Platform>,
     body: Body,
@@ -26,7 +28,9 @@ pub(crate) async fn send(
     let message = parse(&text)?;
     match &caller.workspace.delivery {
         Delivery::Poll => queue(&platform, caller.workspace.id, message).await,
-        Delivery::Push { url, secret } => forward_message(&platform, url, secret, text).await,
+        Delivery::Push { url, secret } => {
+            forward_message(&platform, Site::of(&request), url, secret, text).await
+        }
         Delivery::Unreachable => Err(ApiError::NoCallbackUrl),
     }
 }

@@ -1,14 +1,20 @@
 //! The log: one line for each thing that happened, and no secret in any.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::net::TcpListener;
 use std::sync::{Mutex, Once, PoisonError};
+use std::thread;
 
 use log::kv::{Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
-use pending_uploads_core::{Acked, FileId, PendingUpload};
+use pending_uploads_core::{Acked, CallbackUrl, Delivery, FileId, InboundSecret, PendingUpload};
+use serde_json::json;
+use upload_http::CallbackPolicy;
 
 use crate::harness::{
-    Agent, CONTENT, Claiming, Fixture, WORKSPACE, now, pieces, settle, unavailable, upload,
+    Agent, CONTENT, Claiming, End, Fixture, WORKSPACE, now, path, pieces, settle, unavailable,
+    upload,
 };
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -175,4 +181,42 @@ async fn a_note_that_fails_is_one_line_beside_the_fetchs_own() {
     INFO fetched workspace_id=11111111-1111-4111-8111-111111111111 file_id=[file] size_bytes=10 filename=mein_Bericht.pdf duration_ms=…
     ERROR failed operation=mark_fetched workspace_id=11111111-1111-4111-8111-111111111111 file_id=[file] error=postgres is unavailable: connection refused (secret-host:5432)
     ");
+}
+
+/// A workspace's server that breaks its answer off.
+fn breaking_off() -> CallbackUrl {
+    let agent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", agent.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut call, _) = agent.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"}") {
+            let mut piece = [0; 1024];
+            let count = call.read(&mut piece).unwrap();
+            request.extend_from_slice(&piece[..count]);
+        }
+        call.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
+            .unwrap();
+    });
+    url.parse().unwrap()
+}
+
+#[actix_web::test]
+async fn an_answer_of_a_workspace_that_breaks_off_is_one_line() {
+    own_file();
+    let mut fixture = Fixture::where_things_reach(&Delivery::Push {
+        url: breaking_off(),
+        secret: InboundSecret::restore("agents-secret".to_owned()),
+    });
+    fixture.settings.callbacks = CallbackPolicy::AllowPrivate;
+    let body = json!({"jsonrpc": "2.0", "method": "message/send", "params": {}});
+    let answer = fixture.app().post_json(&Agent, &path("a2a"), &body).await;
+    assert_eq!((answer.status, answer.end), (200, End::BrokenOff));
+    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let told = |line: &&String| line.contains("workspace_unreachable");
+    let lines: Vec<_> = lines.iter().filter(told).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let site = format!("ERROR failed operation=message workspace_id={WORKSPACE} ");
+    assert!(lines[0].starts_with(&site), "{lines:?}");
+    assert!(!lines[0].contains("agents-secret"), "{lines:?}");
 }
