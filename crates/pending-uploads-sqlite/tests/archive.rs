@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pending_uploads_core::contract::moving::{Stock, pages_make_the_whole};
+use pending_uploads_core::contract::moving::Stock;
 use pending_uploads_core::contract::{Instance, Subject, Terms};
 use pending_uploads_core::{
     Archive, CheckedBytes, CopyError, Error, Restoration, StoreTotals, Timestamp, copy_store,
@@ -90,7 +90,7 @@ async fn a_folder_that_was_moved_serves_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_is_read_page_by_page() {
     let (from, _) = stocked(&Terms::default()).await;
-    pages_make_the_whole(&archive(from.path()).await).await;
+    Stock::pages_make_the_whole(&archive(from.path()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -134,37 +134,39 @@ impl Stock {
     }
 }
 
-/// Checks that the pages of an archive, however small, are the whole of it in order and nothing
-/// twice.
-pub async fn pages_make_the_whole(archive: &dyn Archive) {
-    let mut workspaces = Vec::new();
-    loop {
-        let after = workspaces.last().map(|last: &ArchivedWorkspace| last.id);
-        let page = archive.workspaces(after, 1).await.unwrap();
-        if page.is_empty() {
-            break;
+impl Stock {
+    /// Checks that the pages of an archive, however small, are the whole of it in order and nothing
+    /// twice.
+    pub async fn pages_make_the_whole(archive: &dyn Archive) {
+        let mut workspaces = Vec::new();
+        loop {
+            let after = workspaces.last().map(|last: &ArchivedWorkspace| last.id);
+            let page = archive.workspaces(after, 1).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            workspaces.extend(page);
         }
-        workspaces.extend(page);
-    }
-    assert_eq!(workspaces, archive.workspaces(None, 1000).await.unwrap());
-    assert!(workspaces.len() > 1 && workspaces.is_sorted_by_key(|workspace| workspace.id));
-    let mut uploads = Vec::new();
-    loop {
-        let after = uploads.last().map(|last: &PendingUpload| last.file_id);
-        let page = archive.uploads(after, 1).await.unwrap();
-        if page.is_empty() {
-            break;
+        assert_eq!(workspaces, archive.workspaces(None, 1000).await.unwrap());
+        assert!(workspaces.len() > 1 && workspaces.is_sorted_by_key(|workspace| workspace.id));
+        let mut uploads = Vec::new();
+        loop {
+            let after = uploads.last().map(|last: &PendingUpload| last.file_id);
+            let page = archive.uploads(after, 1).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            uploads.extend(page);
         }
-        uploads.extend(page);
-    }
-    assert_eq!(uploads, archive.uploads(None, 1000).await.unwrap());
-    assert!(uploads.len() > 1 && uploads.is_sorted_by_key(|upload| upload.file_id));
-    for workspace in workspaces {
-        let whole = archive.activity(workspace.id, Seq(0), 1000).await.unwrap();
-        for pair in whole.windows(2) {
-            let [row, next] = pair else { unreachable!() };
-            let page = archive.activity(workspace.id, row.seq, 1).await.unwrap();
-            assert_eq!(page.as_slice(), std::slice::from_ref(next));
+        assert_eq!(uploads, archive.uploads(None, 1000).await.unwrap());
+        assert!(uploads.len() > 1 && uploads.is_sorted_by_key(|upload| upload.file_id));
+        for workspace in workspaces {
+            let whole = archive.activity(workspace.id, Seq(0), 1000).await.unwrap();
+            for pair in whole.windows(2) {
+                let [row, next] = pair else { unreachable!() };
+                let page = archive.activity(workspace.id, row.seq, 1).await.unwrap();
+                assert_eq!(page.as_slice(), std::slice::from_ref(next));
+            }
         }
     }
 }

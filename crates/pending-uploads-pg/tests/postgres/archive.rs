@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pending_uploads_core::contract::moving::{Stock, pages_make_the_whole};
+use pending_uploads_core::contract::moving::Stock;
 use pending_uploads_core::contract::{Instance, Subject, Terms};
 use pending_uploads_core::{
     Archive, CheckedBytes, CopyError, Error, Restoration, StoreTotals, Timestamp, copy_store,
@@ -82,7 +82,7 @@ async fn a_database_that_was_moved_serves_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_is_read_page_by_page() {
     let (from, _) = stocked(&Terms::default()).await;
-    pages_make_the_whole(&archive(&from).await).await;
+    Stock::pages_make_the_whole(&archive(&from).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
