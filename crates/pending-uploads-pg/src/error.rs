@@ -54,10 +54,14 @@ impl PgError {
         }
     }
 
-    /// Whether a connection that there had been was lost; a server that is away cannot even be
-    /// connected to.
+    /// Whether a connection that there had been was lost, or one that was coming about was ended by
+    /// the server; one that is away cannot even be connected to.
     pub(crate) fn is_lost(&self) -> bool {
-        matches!(self, Self::Statement(error) if is_transient(error))
+        match self {
+            Self::Statement(error) => is_transient(error),
+            Self::Pool(PoolError::Backend(error)) => error.code().is_some_and(is_transient_state),
+            _ => false,
+        }
     }
 
     /// Whether a row of one of these tables was there already, under an id that only we make: what
