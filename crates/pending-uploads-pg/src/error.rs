@@ -59,7 +59,9 @@ impl PgError {
     pub(crate) fn is_lost(&self) -> bool {
         match self {
             Self::Statement(error) => is_transient(error),
-            Self::Pool(PoolError::Backend(error)) => error.code().is_some_and(is_transient_state),
+            Self::Pool(PoolError::Backend(error)) => {
+                error.is_closed() || error.code().is_some_and(is_transient_state)
+            }
             _ => false,
         }
     }

@@ -213,10 +213,11 @@ async fn a_reader_whose_hints_were_lost_gets_the_row_all_the_same() {
     let elsewhere = support::connect(&it.test_database);
     let reader = PgActivityLog::new(&elsewhere, Arc::new(SystemClock));
     let workspace = it.workspace;
-    let waiting = tokio::spawn(async move {
-        let query = ActivityQuery::from_start(FeedStart::After(first.id));
-        reader.wait(workspace, &query, Duration::from_mins(1)).await
-    });
+    let query = ActivityQuery::from_start(FeedStart::After(first.id));
+    // Its connection is there before it is cut.
+    assert!(reader.list(workspace, &query).await.unwrap().is_empty());
+    let waiting =
+        tokio::spawn(async move { reader.wait(workspace, &query, Duration::from_mins(1)).await });
     // Neither a hint nor a wake-up in this process: the row is written behind both their backs.
     it.db_cut_connections().await;
     it.db
