@@ -1,0 +1,28 @@
+//! The workspace's side of the platform: files arrive, whatever happens.
+//!
+//! An [`Inbox`] follows one workspace on one platform. It polls the workspace's feed, fetches every
+//! file that waits there, checks its length and its SHA-256, writes it into a folder under a name of
+//! its own, acks it, and hands messages on with `workspace:<absolute path>` where they said
+//! `platform-pending:<workspace>/<file>`.
+//!
+//! The words: a file is *waiting* until it has *arrived* here or is *lost*. An event that was handed
+//! to the embedder is *confirmed* by it; the *cursor* is the last row of the feed up to which
+//! everything is done. What has arrived, what is lost and where the cursor is stands in the
+//! *journal*, which outlives the process.
+//!
+//! - The state, not the cursor, is the truth: what waits is asked for at the start, after a cursor
+//!   that is gone, after a failed fetch, and every few minutes.
+//! - Each step can be repeated: a process that is killed anywhere leaves each file on the disk once.
+//! - An event is handed over at least once: again after a restart, if it was not confirmed.
+
+mod condition;
+mod event;
+mod file;
+mod settings;
+mod token;
+
+pub use condition::Condition;
+pub use event::{Event, FileArrived, FileLost, LostReason, Message};
+pub use file::WaitingFile;
+pub use settings::{FetchLimits, RetryPolicy, Scope, SlowPeer, Timeouts};
+pub use token::{FixedToken, TokenError, TokenSource};
