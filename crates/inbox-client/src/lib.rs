@@ -18,6 +18,7 @@
 mod condition;
 mod event;
 mod file;
+mod folder;
 mod settings;
 mod token;
 

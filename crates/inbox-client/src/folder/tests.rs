@@ -1,0 +1,1 @@
+//! What the folder holds after whatever happens to it.
