@@ -19,6 +19,7 @@ mod condition;
 mod event;
 mod file;
 mod folder;
+mod journal;
 mod settings;
 mod token;
 

@@ -1,0 +1,1 @@
+//! What a journal says after whatever happens to it.
