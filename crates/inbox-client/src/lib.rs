@@ -16,15 +16,23 @@
 //! - An event is handed over at least once: again after a restart, if it was not confirmed.
 
 mod condition;
+mod credentials;
 mod event;
 mod file;
 mod folder;
 mod journal;
+mod platform;
+mod retry;
 mod settings;
 mod token;
 
 pub use condition::Condition;
 pub use event::{Event, FileArrived, FileLost, LostReason, Message};
 pub use file::WaitingFile;
+pub use platform::{
+    CallError, Content, FeedCursor, FeedQuery, FeedRow, InvalidPlatformUrl, Platform,
+    PlatformError, PlatformUrl, PlatformWorkspace, Registration, RowContent, UploadFile,
+    UploadedFile,
+};
 pub use settings::{FetchLimits, RetryPolicy, Scope, SlowPeer, Timeouts};
 pub use token::{FixedToken, TokenError, TokenSource};
