@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use pending_uploads_core::{Mimetype, PendingUri, Sha256};
 use serde_json::Value;
 
+use crate::journal::{ArrivedFile, LostFile};
+
 /// Something that the embedder must know of. Each is handed over until it is confirmed: again after
 /// a restart, so that the same one can be seen twice.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +39,21 @@ pub struct FileArrived {
     pub uri: PendingUri,
 }
 
+impl From<&ArrivedFile> for FileArrived {
+    fn from(arrived: &ArrivedFile) -> Self {
+        let file = &arrived.file;
+        Self {
+            path: arrived.path.clone(),
+            name: file.filename.as_str().to_owned(),
+            original_name: file.filename.original().to_owned(),
+            mimetype: file.mimetype.clone(),
+            size: file.size_bytes.get(),
+            sha256: file.sha256,
+            uri: file.uri(),
+        }
+    }
+}
+
 /// A file will not arrive; messages keep its URI as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileLost {
@@ -50,6 +67,18 @@ pub struct FileLost {
     pub original_name: Option<String>,
     /// Its length in bytes, where it is known.
     pub size: Option<u64>,
+}
+
+impl From<&LostFile> for FileLost {
+    fn from(lost: &LostFile) -> Self {
+        Self {
+            reason: lost.reason,
+            uri: lost.uri,
+            name: lost.name.clone(),
+            original_name: lost.original_name.clone(),
+            size: lost.size,
+        }
+    }
 }
 
 /// Why a file will not arrive.

@@ -15,24 +15,36 @@
 //! - Each step can be repeated: a process that is killed anywhere leaves each file on the disk once.
 //! - An event is handed over at least once: again after a restart, if it was not confirmed.
 
+mod builder;
 mod condition;
 mod credentials;
+mod engine;
 mod event;
 mod file;
 mod folder;
+mod inbox;
 mod journal;
+mod observer;
 mod platform;
+mod report;
 mod retry;
+mod rewrite;
 mod settings;
+mod status;
 mod token;
 
+pub use builder::{FolderFailure, InboxBuilder, OpenError, StateFailure};
 pub use condition::Condition;
+pub use engine::Ending;
 pub use event::{Event, FileArrived, FileLost, LostReason, Message};
 pub use file::WaitingFile;
+pub use inbox::{Delivery, Inbox};
+pub use observer::Observer;
 pub use platform::{
     CallError, Content, FeedCursor, FeedQuery, FeedRow, InvalidPlatformUrl, Platform,
     PlatformError, PlatformUrl, PlatformWorkspace, Registration, RowContent, UploadFile,
     UploadedFile,
 };
 pub use settings::{FetchLimits, RetryPolicy, Scope, SlowPeer, Timeouts};
+pub use status::{CursorPosition, Status, StatusError};
 pub use token::{FixedToken, TokenError, TokenSource};

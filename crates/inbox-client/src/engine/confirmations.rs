@@ -1,0 +1,94 @@
+//! Which events about files were confirmed.
+
+use pending_uploads_core::FileId;
+use tokio::sync::{mpsc, oneshot};
+
+use super::book::Book;
+use crate::journal::{Done, Entry, FileRecord, Outcome, Records};
+use crate::{Event, FileArrived, FileLost};
+
+/// What a delivery does when it is confirmed.
+#[derive(Debug)]
+pub(crate) enum Confirmation {
+    /// It is about this file.
+    File(FileId, mpsc::UnboundedSender<FileId>),
+    /// It is a message, whose row is done then.
+    Message(oneshot::Sender<()>),
+}
+
+impl Confirmation {
+    /// Says that the event was confirmed. When nobody listens any more, the inbox is closed, and the
+    /// event is handed over again by the next.
+    pub(crate) fn confirm(self) {
+        match self {
+            Self::File(file_id, confirmed) => drop(confirmed.send(file_id)),
+            Self::Message(confirmed) => drop(confirmed.send(())),
+        }
+    }
+}
+
+/// Where deliveries say that they were confirmed.
+#[derive(Debug)]
+pub(super) struct Confirmed(mpsc::UnboundedSender<FileId>);
+
+/// What was confirmed and is to be kept.
+#[derive(Debug)]
+pub(super) struct Confirmations(mpsc::UnboundedReceiver<FileId>);
+
+impl Confirmed {
+    pub(super) fn new() -> (Self, Confirmations) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), Confirmations(receiver))
+    }
+
+    /// For an event about a file.
+    pub(super) fn of_file(&self, file_id: FileId) -> Confirmation {
+        Confirmation::File(file_id, self.0.clone())
+    }
+}
+
+impl Confirmations {
+    /// Keeps what is confirmed, as much as has gathered at a time; when the inbox stops, what was
+    /// confirmed before; when nobody can confirm any more, it is over.
+    pub(super) async fn keep(mut self, book: Book) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                first = self.0.recv() => first,
+                () = book.stop.cancelled() => None,
+            };
+            let mut entries: Vec<_> = first.map(Entry::Confirmed).into_iter().collect();
+            while let Ok(file_id) = self.0.try_recv() {
+                entries.push(Entry::Confirmed(file_id));
+            }
+            if entries.is_empty() || book.write(entries).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The events that were told or were to be told, and were not confirmed, in the order in which they
+/// came about.
+pub(super) fn unconfirmed(records: &Records) -> Vec<(FileId, Event)> {
+    let mut records: Vec<_> = records
+        .files
+        .iter()
+        .filter(|(_, record)| record.confirmed == Done::NotYet)
+        .collect();
+    records.sort_by_key(|(_, record)| match &record.outcome {
+        Outcome::Arrived(arrived) => arrived.arrived_at,
+        Outcome::Lost(lost) => lost.lost_at,
+    });
+    records
+        .into_iter()
+        .map(|(file_id, record)| (*file_id, event(record)))
+        .collect()
+}
+
+fn event(record: &FileRecord) -> Event {
+    match &record.outcome {
+        Outcome::Arrived(arrived) => Event::FileArrived(FileArrived::from(arrived)),
+        Outcome::Lost(lost) => Event::FileLost(FileLost::from(lost)),
+    }
+}

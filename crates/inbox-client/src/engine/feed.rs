@@ -1,0 +1,215 @@
+//! Reading the feed.
+
+use std::sync::Arc;
+
+use log::warn;
+use pending_uploads_core::{ActivityType, PendingUri};
+use tokio::sync::mpsc;
+
+use super::Engine;
+use super::files::Claim;
+use super::setback::asked;
+use super::take::lost_unknown;
+use crate::journal::Position;
+use crate::platform::{CallError, FeedCursor, FeedQuery, FeedRow, RowContent};
+use crate::report::report;
+use crate::retry::Backoff;
+use crate::{LostReason, WaitingFile};
+
+/// How many pages are read ahead of the one whose messages are handed over.
+const PAGES_AHEAD: usize = 1;
+/// How many rows are asked for at a time. The platform ends a page earlier when its bodies are large.
+const ROWS_OF_A_PAGE: u32 = 100;
+/// How many announcements of unknown files a page may have until the platform is asked for a list
+/// before any of them is fetched: most files of a long backlog are gone.
+const FEW_ANNOUNCEMENTS: usize = 4;
+
+/// Where pages go whose rows are to be handed on.
+pub(super) fn pages() -> (mpsc::Sender<Vec<FeedRow>>, mpsc::Receiver<Vec<FeedRow>>) {
+    mpsc::channel(PAGES_AHEAD)
+}
+
+impl Engine {
+    /// Reads the feed from `cursor` on, or from its beginning; has the files that it announces taken;
+    /// and passes its rows on.
+    ///
+    /// When the cursor is gone, it reads from the beginning again and passes over what was read
+    /// before.
+    pub(super) async fn read_feed(
+        self: Arc<Self>,
+        cursor: Option<Position>,
+        pages: mpsc::Sender<Vec<FeedRow>>,
+    ) {
+        let mut read = cursor;
+        let mut next = start(cursor);
+        let mut backoff = Backoff::new(self.options.retry);
+        loop {
+            let rows = match self.page(next).await {
+                Ok(rows) => rows,
+                Err(CallError::CursorGone) if next != FeedCursor::Beginning => {
+                    warn!("the cursor is gone: the feed is read from its beginning again");
+                    self.lists.poke();
+                    next = FeedCursor::Beginning;
+                    continue;
+                }
+                Err(failure) => {
+                    let asked = asked(&failure);
+                    warn!(error = report(&failure); "poll failed");
+                    self.pause(backoff.next(asked), asked).await;
+                    continue;
+                }
+            };
+            let Some(last) = rows.last() else {
+                backoff.reset();
+                continue;
+            };
+            let last = position(last);
+            if let Err(failure) = self.take_what_is_announced(&rows).await {
+                let asked = asked(&failure);
+                self.pause(backoff.next(asked), asked).await;
+                continue;
+            }
+            backoff.reset();
+            let unread = rows.into_iter().filter(|row| is_after(row, read)).collect();
+            if pages.send(unread).await.is_err() {
+                return;
+            }
+            next = FeedCursor::After(last.id);
+            read = Some(later(read, last));
+        }
+    }
+
+    /// Follows the feed for the files that it announces, from its end on, and leaves everything else
+    /// in it alone.
+    pub(super) async fn watch_feed(self: Arc<Self>) {
+        let mut backoff = Backoff::new(self.options.retry);
+        let mut next = FeedCursor::Newest;
+        loop {
+            let taken = match self.page(next).await {
+                Ok(rows) => self.take_what_is_announced(&rows).await.map(|()| rows),
+                Err(failure) => Err(failure),
+            };
+            match taken {
+                Ok(rows) => {
+                    backoff.reset();
+                    next = after(next, &rows);
+                }
+                Err(CallError::CursorGone) if next != FeedCursor::Newest => {
+                    self.lists.poke();
+                    next = FeedCursor::Newest;
+                }
+                Err(failure) => {
+                    let asked = asked(&failure);
+                    warn!(error = report(&failure); "poll failed");
+                    self.pause(backoff.next(asked), asked).await;
+                }
+            }
+        }
+    }
+
+    async fn page(&self, cursor: FeedCursor) -> Result<Vec<FeedRow>, CallError> {
+        let query = FeedQuery {
+            after: cursor,
+            kind: ActivityType::A2A_RECEIVE,
+            wait: self.options.wait,
+            limit: ROWS_OF_A_PAGE,
+        };
+        let page = self.platform.feed(&query).await;
+        self.note(&page);
+        page
+    }
+
+    async fn take_what_is_announced(self: &Arc<Self>, rows: &[FeedRow]) -> Result<(), CallError> {
+        self.refuse_what_is_unreadable(rows);
+        let mut unknown = self.unknown_files(rows);
+        if unknown.len() <= FEW_ANNOUNCEMENTS {
+            for file in unknown {
+                self.take_announced(file);
+            }
+            return Ok(());
+        }
+        self.list_anew().await?;
+        unknown.retain(|file| !self.files.knows(file.file_id));
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        self.settle_unlisted(unknown).await
+    }
+
+    /// A file whose announcement cannot be read cannot be checked when it comes.
+    fn refuse_what_is_unreadable(self: &Arc<Self>, rows: &[FeedRow]) {
+        for row in rows {
+            let RowContent::UnreadableAnnouncement(file_id) = &row.content else {
+                continue;
+            };
+            warn!(row_id:% = row.id; "an announcement cannot be read");
+            let Some(file_id) = *file_id else { continue };
+            if self.files.begin(file_id) == Claim::Taken {
+                let uri = PendingUri {
+                    workspace_id: self.workspace_id,
+                    file_id,
+                };
+                let engine = Arc::clone(self);
+                self.spawn(async move {
+                    let now = engine.clock.now();
+                    engine
+                        .lose(lost_unknown(uri, LostReason::Refused, now))
+                        .await;
+                });
+            }
+        }
+    }
+
+    fn unknown_files(&self, rows: &[FeedRow]) -> Vec<WaitingFile> {
+        rows.iter()
+            .filter_map(|row| match &row.content {
+                RowContent::Announcement(file) => Some(WaitingFile::clone(file)),
+                _ => None,
+            })
+            .filter(|file| !self.files.knows(file.file_id))
+            .collect()
+    }
+}
+
+/// A row's position in the feed.
+pub(super) fn position(row: &FeedRow) -> Position {
+    Position {
+        id: row.id,
+        seq: row.seq,
+        created_at: row.created_at,
+    }
+}
+
+fn start(cursor: Option<Position>) -> FeedCursor {
+    cursor.map_or(FeedCursor::Beginning, |position| {
+        FeedCursor::After(position.id)
+    })
+}
+
+/// Where a watch goes on behind a page. The first page, which begins with the newest row, is behind
+/// every row there is.
+fn after(next: FeedCursor, rows: &[FeedRow]) -> FeedCursor {
+    let behind = match next {
+        FeedCursor::Newest => rows.first(),
+        _ => rows.last(),
+    };
+    match (behind, next) {
+        (Some(row), _) => FeedCursor::After(row.id),
+        (None, FeedCursor::Newest) => FeedCursor::Beginning,
+        (None, next) => next,
+    }
+}
+
+/// Whether a row comes after what was read. A feed that a platform began anew numbers its rows anew,
+/// but not their times.
+fn is_after(row: &FeedRow, read: Option<Position>) -> bool {
+    read.is_none_or(|read| row.seq > read.seq || row.created_at > read.created_at)
+}
+
+/// The furthest that was read.
+fn later(read: Option<Position>, last: Position) -> Position {
+    match read {
+        Some(read) if last.seq <= read.seq && last.created_at <= read.created_at => read,
+        _ => last,
+    }
+}

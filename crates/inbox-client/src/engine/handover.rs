@@ -1,0 +1,106 @@
+//! Handing messages on, in the order of the feed, each when its files are there.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use log::warn;
+use pending_uploads_core::PendingUri;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
+
+use super::cursor::{Done, RowUnderWay};
+use super::feed::position;
+use super::files::{Claim, Settled};
+use super::setback::asked;
+use super::take::lost_unknown;
+use super::{Confirmation, Engine};
+use crate::inbox::Delivery;
+use crate::platform::{FeedRow, RowContent};
+use crate::report::report;
+use crate::retry::Backoff;
+use crate::rewrite::{mentions, rewrite};
+use crate::{Event, LostReason, Message};
+
+impl Engine {
+    /// Hands each row on: a message when each file that it mentions has arrived or is lost, the
+    /// announcement of a file to whoever moves the cursor. Messages keep their order.
+    pub(super) async fn hand_over(
+        self: Arc<Self>,
+        mut pages: mpsc::Receiver<Vec<FeedRow>>,
+        rows: mpsc::Sender<RowUnderWay>,
+    ) {
+        while let Some(page) = pages.recv().await {
+            for row in page {
+                let position = position(&row);
+                let done = match row.content {
+                    RowContent::Announcement(file) => Done::WithFile(file.file_id),
+                    RowContent::UnreadableAnnouncement(_) | RowContent::Expiry(_) => Done::Already,
+                    RowContent::Message => self.hand_over_message(row.raw).await,
+                };
+                if rows.send(RowUnderWay { position, done }).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn hand_over_message(self: &Arc<Self>, mut row: Value) -> Done {
+        if let Some(request) = row.get_mut("request_body") {
+            let paths = self.files_of(request).await;
+            rewrite(request, |uri| paths.get(uri).map(PathBuf::as_path));
+        }
+        let (confirm, confirmed) = oneshot::channel();
+        let event = Event::Message(Message { row });
+        let delivery = Delivery::new(self.workspace_id, event, Confirmation::Message(confirm));
+        // Only an embedder that is gone does not take it, and then it is never confirmed.
+        drop(self.events.send(delivery).await);
+        Done::WhenConfirmed(confirmed)
+    }
+
+    /// Where the files are that a message mentions, as far as they are here. Waits until each has
+    /// arrived or is lost.
+    async fn files_of(self: &Arc<Self>, request: &Value) -> HashMap<PendingUri, PathBuf> {
+        let mut paths = HashMap::new();
+        for uri in mentions(request) {
+            // Another workspace's files cannot be had here.
+            if uri.workspace_id != self.workspace_id || paths.contains_key(&uri) {
+                continue;
+            }
+            if let Settled::Here(path) = self.settle_mentioned(uri).await {
+                paths.insert(uri, path);
+            }
+        }
+        paths
+    }
+
+    async fn settle_mentioned(self: &Arc<Self>, uri: PendingUri) -> Settled {
+        if !self.files.knows(uri.file_id) {
+            self.look_for(uri).await;
+        }
+        self.files.wait_until_settled(uri.file_id).await
+    }
+
+    /// Finds out about a file that nothing is known of: it waits on the platform, or it arrived here
+    /// before the journal was lost, or it is gone.
+    async fn look_for(self: &Arc<Self>, uri: PendingUri) {
+        let mut backoff = Backoff::new(self.options.retry);
+        while let Err(failure) = self.list_anew().await {
+            warn!(error = report(&failure); "list failed");
+            let asked = asked(&failure);
+            self.pause(backoff.next(asked), asked).await;
+        }
+        if self.files.begin(uri.file_id) == Claim::Known {
+            return;
+        }
+        let folder = self.folder.clone();
+        let found = spawn_blocking(move || folder.find_by_id(uri.file_id)).await;
+        if let Ok(Ok(Some(path))) = found {
+            self.files.settle_found(uri.file_id, path);
+        } else {
+            let lost = lost_unknown(uri, LostReason::Gone, self.clock.now());
+            self.lose(lost).await;
+        }
+    }
+}

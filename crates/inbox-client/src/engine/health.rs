@@ -1,0 +1,179 @@
+//! How the inbox is doing, and who waits until it does better.
+
+use log::{Level, log};
+use tokio::sync::watch;
+
+use crate::Condition;
+
+/// What the platform's last answer to the feed or the list was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlatformState {
+    /// There was none yet.
+    Unasked,
+    /// It answered.
+    Answers,
+    /// It did not, or says that it is unavailable.
+    Unreachable,
+    /// It does not take the token.
+    Unauthorized,
+}
+
+/// Whether there is room for files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DiskState {
+    /// There was, when last it was looked.
+    Roomy,
+    /// There was none.
+    Full,
+}
+
+/// Whether the journal can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum JournalState {
+    Sound,
+    Broken,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    platform: PlatformState,
+    disk: DiskState,
+    journal: JournalState,
+}
+
+impl State {
+    /// The worst of what is wrong.
+    fn condition(self) -> Condition {
+        match (self.journal, self.platform, self.disk) {
+            (JournalState::Broken, _, _) => Condition::Broken,
+            (_, PlatformState::Unauthorized, _) => Condition::Unauthorized,
+            (_, PlatformState::Unreachable, _) => Condition::Unreachable,
+            (_, _, DiskState::Full) => Condition::DiskFull,
+            (_, PlatformState::Unasked, _) => Condition::Starting,
+            (_, PlatformState::Answers, _) => Condition::Working,
+        }
+    }
+}
+
+/// How the inbox is doing. Shared by all its tasks.
+#[derive(Debug)]
+pub(crate) struct Health {
+    state: watch::Sender<State>,
+    condition: watch::Sender<Condition>,
+}
+
+impl Health {
+    pub(crate) fn new() -> Self {
+        let state = State {
+            platform: PlatformState::Unasked,
+            disk: DiskState::Roomy,
+            journal: JournalState::Sound,
+        };
+        Self {
+            state: watch::Sender::new(state),
+            condition: watch::Sender::new(state.condition()),
+        }
+    }
+
+    /// The condition, now and as it changes.
+    pub(crate) fn conditions(&self) -> watch::Receiver<Condition> {
+        self.condition.subscribe()
+    }
+
+    /// Notes how the platform answered.
+    pub(crate) fn platform(&self, now: PlatformState) {
+        self.change(|state| state.platform = now);
+    }
+
+    /// Notes whether the disk has room.
+    pub(crate) fn disk(&self, now: DiskState) {
+        self.change(|state| state.disk = now);
+    }
+
+    /// Notes that the journal cannot be written any more.
+    pub(crate) fn journal_broke(&self) {
+        self.change(|state| state.journal = JournalState::Broken);
+    }
+
+    /// Whether the disk was full when last it was looked.
+    pub(crate) fn disk_is_full(&self) -> bool {
+        self.state.borrow().disk == DiskState::Full
+    }
+
+    /// Waits until the platform answers; at once when it does, or was not asked yet.
+    pub(crate) async fn platform_answers(&self) {
+        let answers = |state: &State| {
+            matches!(
+                state.platform,
+                PlatformState::Answers | PlatformState::Unasked
+            )
+        };
+        // The sender lives as long as this value, so that the wait does not fail.
+        drop(self.state.subscribe().wait_for(answers).await);
+    }
+
+    /// Waits until the platform answers again after it did not; for ever, should it never be away.
+    pub(crate) async fn platform_comes_back(&self) {
+        let away = |state: &State| {
+            matches!(
+                state.platform,
+                PlatformState::Unreachable | PlatformState::Unauthorized
+            )
+        };
+        drop(self.state.subscribe().wait_for(away).await);
+        self.platform_answers().await;
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        self.state.send_modify(change);
+        let now = self.state.borrow().condition();
+        self.condition.send_if_modified(|condition| {
+            let changed = *condition != now;
+            if changed {
+                log_change(now);
+            }
+            *condition = now;
+            changed
+        });
+    }
+}
+
+/// A change of condition is said once; what caused it is in the line of the call that failed.
+fn log_change(now: Condition) {
+    let level = match now {
+        Condition::Starting | Condition::Working => Level::Info,
+        Condition::Unreachable | Condition::Unauthorized | Condition::DiskFull => Level::Warn,
+        Condition::Broken => Level::Error,
+    };
+    log!(level, condition = now.as_str(); "condition changed");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_condition_is_the_worst_of_what_is_wrong() {
+        let health = Health::new();
+        let condition = health.conditions();
+        assert_eq!(*condition.borrow(), Condition::Starting);
+        health.platform(PlatformState::Answers);
+        assert_eq!(*condition.borrow(), Condition::Working);
+        health.disk(DiskState::Full);
+        assert_eq!(*condition.borrow(), Condition::DiskFull);
+        health.platform(PlatformState::Unauthorized);
+        assert_eq!(*condition.borrow(), Condition::Unauthorized);
+        health.journal_broke();
+        assert_eq!(*condition.borrow(), Condition::Broken);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_platform_goes_on_when_it_is_back() {
+        let health = Health::new();
+        health.platform_answers().await;
+        health.platform(PlatformState::Unreachable);
+        let waiting = health.platform_answers();
+        let back = async { health.platform(PlatformState::Answers) };
+        tokio::join!(waiting, back);
+    }
+}

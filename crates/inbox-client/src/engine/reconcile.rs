@@ -1,0 +1,150 @@
+//! Asking the platform what waits: the state, not the cursor, is the truth.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use log::warn;
+use pending_uploads_core::{ActivityType, FileId};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::Engine;
+use super::health::PlatformState;
+use super::setback::asked;
+use super::take::ATTEMPTS_OF_ONE_THAT_ENDS;
+use crate::platform::{CallError, FeedCursor, FeedQuery, RowContent};
+use crate::report::report;
+use crate::retry::Backoff;
+
+/// How many of the newest expiries are looked at, to tell a file that expired from one that is gone.
+const EXPIRIES_LOOKED_AT: u32 = 500;
+
+/// What the platform listed.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    /// The number of the list that was asked for last.
+    asked: AtomicU64,
+    /// The number of the newest list; held while one is asked for.
+    newest: tokio::sync::Mutex<u64>,
+    /// The files in it.
+    names: Mutex<HashSet<FileId>>,
+    wanted: Notify,
+}
+
+impl Lists {
+    /// Wants a list soon.
+    pub(super) fn poke(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// Whether the newest list names a file.
+    pub(super) fn names(&self, file_id: FileId) -> bool {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.contains(&file_id)
+    }
+}
+
+impl Engine {
+    /// Asks what waits, at the start, when it is wanted, and every few minutes.
+    pub(super) async fn reconcile_for_ever(self: Arc<Self>) {
+        let mut backoff = Backoff::new(self.options.retry);
+        loop {
+            if let Err(failure) = self.list_anew().await {
+                let asked = asked(&failure);
+                log_failure(&failure);
+                self.pause(backoff.next(asked), asked).await;
+                continue;
+            }
+            backoff.reset();
+            // A file that fails at once again and again does not make this a busy loop.
+            sleep(self.options.retry.first).await;
+            tokio::select! {
+                () = self.lists.wanted.notified() => {}
+                () = sleep(self.options.reconcile_every) => {}
+            }
+        }
+    }
+
+    /// Asks what waits, for an inbox that ends.
+    pub(super) async fn reconcile_once(self: Arc<Self>) {
+        let mut backoff = Backoff::new(self.options.retry);
+        for attempts in 1_u32.. {
+            let Err(failure) = self.list_anew().await else {
+                return;
+            };
+            log_failure(&failure);
+            if attempts >= ATTEMPTS_OF_ONE_THAT_ENDS {
+                return self.leftovers.found();
+            }
+            let asked = asked(&failure);
+            self.pause(backoff.next(asked), asked).await;
+        }
+    }
+
+    /// Sees to it that there is a list that was asked for after this call began, and that what it
+    /// names is being taken. Calls that come while one is asked for share the next.
+    pub(super) async fn list_anew(self: &Arc<Self>) -> Result<(), CallError> {
+        let asked_before = self.lists.asked.load(Ordering::SeqCst);
+        let mut newest = self.lists.newest.lock().await;
+        if *newest > asked_before {
+            return Ok(());
+        }
+        let number = self.lists.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let listed = self.platform.waiting().await;
+        self.note(&listed);
+        let listed = listed?;
+        let names = listed.iter().map(|file| file.file_id).collect();
+        *self
+            .lists
+            .names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = names;
+        *newest = number;
+        for file in listed {
+            self.take_listed(file);
+        }
+        self.discard_partials().await;
+        Ok(())
+    }
+
+    /// Notes how the platform answered a call that tells how it is.
+    pub(super) fn note<T>(&self, answer: &Result<T, CallError>) {
+        self.health.platform(match answer {
+            Err(CallError::Unauthorized | CallError::NoToken(_)) => PlatformState::Unauthorized,
+            Err(CallError::CursorGone) | Ok(_) => PlatformState::Answers,
+            Err(_) => PlatformState::Unreachable,
+        });
+    }
+
+    /// The files that expired lately, as far as the feed says so.
+    pub(super) async fn expired_files(&self) -> Result<HashSet<FileId>, CallError> {
+        let query = FeedQuery {
+            after: FeedCursor::Newest,
+            kind: ActivityType::CHAT_UPLOAD_EXPIRED,
+            wait: Duration::ZERO,
+            limit: EXPIRIES_LOOKED_AT,
+        };
+        let rows = self.platform.feed(&query).await?;
+        let expired = rows.into_iter().filter_map(|row| match row.content {
+            RowContent::Expiry(file_id) => Some(file_id),
+            _ => None,
+        });
+        Ok(expired.collect())
+    }
+
+    /// Partials of files that nobody is waiting for any more take up room.
+    async fn discard_partials(&self) {
+        let (folder, waiting) = (self.folder.clone(), self.files.waiting());
+        let discarded = spawn_blocking(move || folder.discard_partials(&waiting)).await;
+        if let Ok(Err(error)) = discarded {
+            warn!(error:% = error; "old partials could not be removed");
+        }
+    }
+}
+
+fn log_failure(failure: &CallError) {
+    warn!(error = report(failure); "list failed");
+}

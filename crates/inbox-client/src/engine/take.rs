@@ -1,0 +1,244 @@
+//! One file, from the moment that it is known until it has arrived or is lost.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use log::{info, warn};
+use pending_uploads_core::{FileId, PendingUri, Timestamp};
+
+use super::Engine;
+use super::files::{Claim, Listed};
+use super::health::DiskState;
+use super::setback::{Progress, Setback, Setbacks};
+use crate::journal::{ArrivedFile, Entry, LostFile};
+use crate::platform::CallError;
+use crate::report::report;
+use crate::retry::Backoff;
+use crate::{Event, FileArrived, FileLost, LostReason, Scope, WaitingFile};
+
+/// How often an inbox that ends tries something before it leaves it.
+pub(super) const ATTEMPTS_OF_ONE_THAT_ENDS: u32 = 5;
+
+impl Engine {
+    /// Takes a file that the feed announces, unless it is known already.
+    pub(super) fn take_announced(self: &Arc<Self>, file: WaitingFile) {
+        if self.files.begin(file.file_id) == Claim::Taken {
+            self.spawn(Arc::clone(self).take(file));
+        }
+    }
+
+    /// Takes or acks a file that the platform lists, as far as that is to be done.
+    pub(super) fn take_listed(self: &Arc<Self>, file: WaitingFile) {
+        let max = self.options.limits.max_file_bytes;
+        match self.files.listed(file.file_id, file.size_bytes, max) {
+            Listed::Take => self.spawn(Arc::clone(self).take(file)),
+            Listed::Ack(sha256) => self.spawn(Arc::clone(self).ack_again(file.file_id, sha256)),
+            Listed::Nothing => {}
+        }
+    }
+
+    /// Tries until the file has arrived or is lost.
+    async fn take(self: Arc<Self>, file: WaitingFile) {
+        let mut backoff = Backoff::new(self.options.retry);
+        let mut setbacks = Setbacks::default();
+        for attempts in 1_u32.. {
+            let setback = match self.try_once(&file).await {
+                Ok(path) => return self.arrive(file, path).await,
+                Err(setback) => setback,
+            };
+            if let Some(reason) = self.is_it_lost(&file, &setback, &mut setbacks).await {
+                return self.lose(lost(&file, reason, self.clock.now())).await;
+            }
+            if self.gives_up_after(attempts) {
+                return self.leftovers.found();
+            }
+            self.lists.poke();
+            if matches!(setback, Setback::Call(_, Progress::Some)) {
+                backoff.reset();
+            }
+            let delay = backoff.next(setback.asked());
+            log_setback(&file, &setback, attempts, delay.as_millis());
+            self.pause(delay, setback.asked()).await;
+        }
+    }
+
+    /// One attempt, when its turn has come. While the disk is full, one file at a time has a turn.
+    async fn try_once(&self, file: &WaitingFile) -> Result<PathBuf, Setback> {
+        if self.options.scope != Scope::WaitingFiles {
+            self.health.platform_answers().await;
+        }
+        let _turn = if self.health.disk_is_full() {
+            Some(self.disk_turn.lock().await)
+        } else {
+            None
+        };
+        // Nobody closes the slots, so that one always comes.
+        let _slot = self.slots.acquire().await;
+        let attempt = self.attempt(file).await;
+        match &attempt {
+            Ok(_) => self.health.disk(DiskState::Roomy),
+            Err(Setback::DiskFull) => self.health.disk(DiskState::Full),
+            Err(_) => {}
+        }
+        attempt
+    }
+
+    /// Whether a setback is for good. That the file is not there is believed when the platform does
+    /// not list it either.
+    async fn is_it_lost(
+        self: &Arc<Self>,
+        file: &WaitingFile,
+        setback: &Setback,
+        setbacks: &mut Setbacks,
+    ) -> Option<LostReason> {
+        if !matches!(setback, Setback::Call(CallError::NotFound, _)) {
+            return setbacks.count(setback);
+        }
+        if self.list_anew().await.is_err() || self.lists.names(file.file_id) {
+            return None;
+        }
+        // Another inbox that shares the folder may have taken it meanwhile.
+        if !matches!(self.find(file).await, Ok(None)) {
+            return None;
+        }
+        self.why_it_is_gone(file).await
+    }
+
+    async fn why_it_is_gone(&self, file: &WaitingFile) -> Option<LostReason> {
+        if file.expires_at.is_some_and(|end| end <= self.clock.now()) {
+            return Some(LostReason::Expired);
+        }
+        let expired = self.expired_files().await.ok()?;
+        Some(reason(&expired, file.file_id))
+    }
+
+    fn gives_up_after(&self, attempts: u32) -> bool {
+        self.options.scope == Scope::WaitingFiles && attempts >= ATTEMPTS_OF_ONE_THAT_ENDS
+    }
+
+    /// Settles files that were announced and that a later list does not name: one question for all
+    /// of them, instead of a fetch for each.
+    pub(super) async fn settle_unlisted(
+        self: &Arc<Self>,
+        files: Vec<WaitingFile>,
+    ) -> Result<(), CallError> {
+        let expired = self.expired_files().await?;
+        for file in files {
+            if self.files.begin(file.file_id) == Claim::Known {
+                continue;
+            }
+            let reason = reason(&expired, file.file_id);
+            let engine = Arc::clone(self);
+            self.spawn(async move {
+                if let Ok(Some(path)) = engine.find(&file).await {
+                    return engine.arrive(file, path).await;
+                }
+                let now = engine.clock.now();
+                engine.lose(lost(&file, reason, now)).await;
+            });
+        }
+        Ok(())
+    }
+
+    /// The file is on the disk: that is written down first; then the platform and the embedder are
+    /// told, neither waiting for the other.
+    async fn arrive(self: &Arc<Self>, file: WaitingFile, path: PathBuf) {
+        let arrived = ArrivedFile {
+            arrived_at: self.clock.now(),
+            file,
+            path,
+        };
+        let file = &arrived.file;
+        let (file_id, sha256) = (file.file_id, file.sha256);
+        if self
+            .book
+            .write(vec![Entry::Arrived(arrived.clone())])
+            .await
+            .is_err()
+        {
+            return;
+        }
+        info!(
+            workspace_id:% = file.workspace_id,
+            file_id:% = file_id,
+            filename:% = file.filename,
+            size_bytes = file.size_bytes.get();
+            "arrived"
+        );
+        let told = async {
+            let event = Event::FileArrived(FileArrived::from(&arrived));
+            self.tell(file_id, event).await;
+            // After the event, so that no message that mentions the file comes before it.
+            self.files
+                .settle_here(file_id, arrived.path.clone(), sha256);
+        };
+        let (acked, ()) = tokio::join!(self.ack(file_id, sha256), told);
+        self.files.ack_ended(file_id, acked);
+    }
+
+    /// The file will not arrive: that is written down, and told, unless it was lost before.
+    pub(super) async fn lose(&self, lost: LostFile) {
+        let (file_id, reason) = (lost.uri.file_id, lost.reason);
+        if !self.files.was_lost_before(file_id) {
+            if self
+                .book
+                .write(vec![Entry::Lost(lost.clone())])
+                .await
+                .is_err()
+            {
+                return;
+            }
+            warn!(
+                workspace_id:% = lost.uri.workspace_id,
+                file_id:% = file_id,
+                reason = reason.as_str();
+                "lost"
+            );
+            self.tell(file_id, Event::FileLost(FileLost::from(&lost)))
+                .await;
+        }
+        self.files.settle_lost(file_id, reason);
+    }
+}
+
+/// What is written down of a file that is lost.
+fn lost(file: &WaitingFile, reason: LostReason, now: Timestamp) -> LostFile {
+    LostFile {
+        name: Some(file.filename.as_str().to_owned()),
+        original_name: Some(file.filename.original().to_owned()),
+        size: Some(file.size_bytes.get()),
+        ..lost_unknown(file.uri(), reason, now)
+    }
+}
+
+/// What is written down of a lost file of which nothing but the URI is known.
+pub(super) fn lost_unknown(uri: PendingUri, reason: LostReason, now: Timestamp) -> LostFile {
+    LostFile {
+        uri,
+        reason,
+        name: None,
+        original_name: None,
+        size: None,
+        lost_at: now,
+    }
+}
+
+fn reason(expired: &HashSet<FileId>, file_id: FileId) -> LostReason {
+    if expired.contains(&file_id) {
+        LostReason::Expired
+    } else {
+        LostReason::Gone
+    }
+}
+
+fn log_setback(file: &WaitingFile, setback: &Setback, attempts: u32, pause_ms: u128) {
+    warn!(
+        workspace_id:% = file.workspace_id,
+        file_id:% = file.file_id,
+        error = report(setback),
+        attempts,
+        pause_ms;
+        "fetch failed"
+    );
+}

@@ -1,0 +1,27 @@
+//! Watching fetches as they go on, for progress bars.
+
+use pending_uploads_core::FileId;
+
+use crate::WaitingFile;
+
+/// Is told how fetches go on. Called from the tasks that fetch: an implementation returns at once.
+///
+/// A fetch that broke off ends, and starts again later where it stopped.
+pub trait Observer: Send + Sync {
+    /// A fetch starts; `from` bytes of the file are here already.
+    fn started(&self, file: &WaitingFile, from: u64);
+    /// So many more bytes of the file are on the disk.
+    fn advanced(&self, file_id: FileId, bytes: u64);
+    /// The fetch ended, well or not.
+    fn ended(&self, file_id: FileId);
+}
+
+/// Looks away.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct NoObserver;
+
+impl Observer for NoObserver {
+    fn started(&self, _: &WaitingFile, _: u64) {}
+    fn advanced(&self, _: FileId, _: u64) {}
+    fn ended(&self, _: FileId) {}
+}
