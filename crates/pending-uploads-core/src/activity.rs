@@ -238,6 +238,9 @@ pub enum Source {
 pub enum FeedStart {
     /// After this row, oldest first.
     After(ActivityId),
+    /// At the oldest row that was not pruned, oldest first: what a reader asks for who has no
+    /// cursor yet, or whose cursor is gone.
+    Oldest,
     /// At the newest row, newest first.
     Newest,
 }

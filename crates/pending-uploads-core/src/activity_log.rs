@@ -21,7 +21,8 @@ pub trait ActivityLog: Send + Sync {
     /// [`Backend`](crate::Error::Backend).
     async fn append(&self, workspace: WorkspaceId, activity: NewActivity) -> Result<Activity>;
 
-    /// Lists rows of the workspace's feed: after a cursor, oldest first, or from the newest back.
+    /// Lists rows of the workspace's feed: after a cursor or from the oldest on, oldest first, or
+    /// from the newest back.
     ///
     /// An answer has at most as many rows as were asked for, and fewer when their bodies are over
     /// [`MAX_BODY_BYTES`](crate::PageSize::MAX_BODY_BYTES) together, but one at least when there is
@@ -31,18 +32,20 @@ pub trait ActivityLog: Send + Sync {
     /// can appear later. Repeating it changes nothing; a dropped future leaves nothing.
     ///
     /// # Errors
-    /// [`CursorGone`](crate::Error::CursorGone) when the cursor names no row of this feed;
+    /// [`CursorGone`](crate::Error::CursorGone) when the cursor names no row of this feed, and never
+    /// without a cursor;
     /// [`Integrity`](crate::Error::Integrity), [`Unavailable`](crate::Error::Unavailable),
     /// [`Backend`](crate::Error::Backend). The feed of an unknown workspace is empty.
     async fn list(&self, workspace: WorkspaceId, query: &ActivityQuery) -> Result<Vec<Activity>>;
 
-    /// As [`list`](Self::list), but when there is nothing after the cursor it waits until a row
-    /// that matches is committed by any instance, or until `patience` is over, and then answers an
-    /// empty list.
+    /// As [`list`](Self::list), but when there is nothing after the cursor, or nothing at all yet,
+    /// it waits until a row that matches is committed by any instance, or until `patience` is over,
+    /// and then answers an empty list.
     ///
     /// It holds no connection while it waits. A wake-up may be late by a few seconds when a hint
-    /// between two instances was lost; a row is never missed. Without a cursor it does not wait. A
-    /// dropped future leaves nothing.
+    /// between two instances was lost; a row is never missed. From the newest row back
+    /// ([`FeedStart::Newest`](crate::FeedStart::Newest)) it does not wait. A dropped future leaves
+    /// nothing.
     ///
     /// # Errors
     /// Those of [`list`](Self::list).

@@ -58,7 +58,8 @@ uuid_id! {
 }
 
 uuid_id! {
-    /// Names one row of a workspace's feed; it is what a poller keeps as its cursor.
+    /// Names one row of a workspace's feed; it is what a poller keeps as its cursor. No row has the
+    /// nil UUID (RFC 9562, section 5.9), so that it is free to stand for the place before them all.
     ActivityId
 }
 

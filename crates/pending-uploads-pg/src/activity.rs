@@ -66,6 +66,13 @@ const AFTER: &str = concat!(
     bounded_page!(" AND row.seq > cursor.seq", "ASC"),
     " AS row ON true ORDER BY row.seq"
 );
+const OLDEST: &str = concat!(
+    "SELECT ",
+    activity_columns!(),
+    " FROM ",
+    bounded_page!("", "ASC"),
+    " AS row ORDER BY row.seq"
+);
 const NEWEST: &str = concat!(
     "SELECT ",
     activity_columns!(),
@@ -142,6 +149,7 @@ impl ActivityLog for PgActivityLog {
         ];
         let rows = match query.start {
             FeedStart::Newest => self.database.query(NEWEST, &shared).await?,
+            FeedStart::Oldest => self.database.query(OLDEST, &shared).await?,
             FeedStart::After(cursor) => {
                 let cursor = cursor.as_uuid();
                 let mut params = shared.to_vec();
@@ -167,7 +175,7 @@ impl ActivityLog for PgActivityLog {
     ) -> Result<Vec<Activity>> {
         match query.start {
             FeedStart::Newest => self.list(workspace, query).await,
-            FeedStart::After(_) => {
+            FeedStart::After(_) | FeedStart::Oldest => {
                 let look = || self.list(workspace, query);
                 self.database
                     .signals()

@@ -101,7 +101,7 @@ impl ActivityLog for SqliteActivityLog {
     ) -> Result<Vec<Activity>> {
         match query.start {
             FeedStart::Newest => self.list(workspace, query).await,
-            FeedStart::After(_) => {
+            FeedStart::After(_) | FeedStart::Oldest => {
                 let look = || self.list(workspace, query);
                 self.database
                     .signals()
@@ -194,6 +194,8 @@ fn list(
 ) -> Result<Vec<Activity>, SqliteError> {
     let (sql, cursor) = match query.start {
         FeedStart::Newest => (NEWEST, i64::MAX),
+        // The numbers begin with 1.
+        FeedStart::Oldest => (AFTER, 0),
         FeedStart::After(cursor) => (AFTER, seq_of(connection, workspace, cursor)?),
     };
     let mut select = connection.prepare_cached(sql)?;

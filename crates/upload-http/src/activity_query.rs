@@ -50,8 +50,8 @@ impl Wait {
 
 impl Asked {
     /// Reads the query string and the headers of a request that arrived at `now`. Parameters that
-    /// are not known are skipped; of one that is repeated, the last counts. Who gives no cursor
-    /// does not wait.
+    /// are not known are skipped; of one that is repeated, the last counts. Who gives no
+    /// `since_id` does not wait.
     ///
     /// # Errors
     /// [`ApiError::InvalidQuery`], and [`ApiError::CursorGone`] for a cursor that is no id at all.
@@ -74,7 +74,7 @@ impl Asked {
             "type" => self.query.activity_type = Some(activity_type(value)?),
             "source" => self.query.source = Some(source(value)?),
             "limit" => self.query.limit = limit(value)?,
-            "since_id" => self.query.start = FeedStart::After(cursor(value)?),
+            "since_id" => self.query.start = start(value)?,
             "since_secs" => self.query.created_since = Some(since(value, now)?),
             "before_ts" => self.query.created_before = Some(before(value)?),
             "wait" => self.wait = Wait::Query(wait(value)?),
@@ -110,8 +110,14 @@ fn limit(value: &str) -> Result<PageSize, ApiError> {
     rows.ok_or_else(|| refuse("limit", "a positive integer"))
 }
 
-fn cursor(value: &str) -> Result<ActivityId, ApiError> {
-    value.parse().map_err(|_| ApiError::CursorGone)
+/// The nil UUID (RFC 9562, section 5.9) is no row's id: as a cursor it stands before the first row.
+fn start(value: &str) -> Result<FeedStart, ApiError> {
+    let cursor: ActivityId = value.parse().map_err(|_| ApiError::CursorGone)?;
+    if cursor.as_uuid().is_nil() {
+        Ok(FeedStart::Oldest)
+    } else {
+        Ok(FeedStart::After(cursor))
+    }
 }
 
 fn since(value: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
@@ -234,6 +240,30 @@ mod tests {
     fn a_cursor_that_is_no_id_is_an_unknown_cursor() {
         for query in ["since_id=x", "since_id="] {
             assert_eq!(read(query, &[]), Err(ApiError::CursorGone));
+        }
+    }
+
+    #[test]
+    fn the_nil_cursor_and_no_other_asks_for_the_oldest_rows_and_can_wait() {
+        for nil in [
+            "00000000-0000-0000-0000-000000000000",
+            "00000000000000000000000000000000",
+        ] {
+            let asked = read(&format!("since_id={nil}&wait=5"), &[]).unwrap();
+            assert_eq!(asked.query, ActivityQuery::from_start(FeedStart::Oldest));
+            assert_eq!(asked.wait, Wait::Query(5));
+        }
+        for id in [
+            "00000000-0000-0000-0000-000000000001",
+            "ffffffff-ffff-ffff-ffff-ffffffffffff",
+        ] {
+            let asked = read(&format!("since_id={id}"), &[]).unwrap();
+            let after = FeedStart::After(id.parse().unwrap());
+            assert_eq!(asked.query, ActivityQuery::from_start(after));
+        }
+        for text in ["0", "00000000-0000-0000-0000-00000000000", "nil"] {
+            let refused = read(&format!("since_id={text}"), &[]);
+            assert_eq!(refused, Err(ApiError::CursorGone), "{text}");
         }
     }
 

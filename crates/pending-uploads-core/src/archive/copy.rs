@@ -185,6 +185,9 @@ fn check_feed(
         if row.seq <= before || row.seq > workspace.last_seq || row.workspace_id != workspace.id {
             return Err(contradiction("a feed's rows contradict its counter"));
         }
+        if row.id.as_uuid().is_nil() {
+            return Err(contradiction("a feed's row has the nil id"));
+        }
         before = row.seq;
     }
     Ok(())

@@ -162,6 +162,63 @@ pub async fn without_a_cursor_the_newest_come_first(fixture: &dyn Fixture) {
     assert_eq!(seqs_of(&subject, workspace, &newest()).await, [3, 2, 1]);
 }
 
+/// `FeedStart::Oldest`: all rows, oldest first, from any instance; a page ends with a cursor.
+pub async fn from_the_oldest_on_come_all_rows_oldest_first(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let rows = feed_of(&subject, workspace, 5).await;
+    for number in 0..2 {
+        let activity = subject.either(number).activity;
+        let read = activity.list(workspace, &oldest()).await.unwrap();
+        assert_eq!(read, rows);
+    }
+    let first = ActivityQuery {
+        limit: limit(2),
+        ..oldest()
+    };
+    let page = subject.activity.list(workspace, &first).await.unwrap();
+    assert_eq!(page, rows[..2]);
+    let rest = after(page[1].id);
+    assert_eq!(seqs_of(&subject, workspace, &rest).await, [3, 4, 5]);
+}
+
+/// `FeedStart::Oldest`: with filters, the oldest rows that match.
+pub async fn the_oldest_rows_can_be_filtered(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let rows = feed_of(&subject, workspace, 2).await;
+    for _ in 0..3 {
+        let remark = remark(workspace);
+        subject.activity.append(workspace, remark).await.unwrap();
+    }
+    let two_remarks = ActivityQuery {
+        activity_type: Some(remark_type()),
+        limit: limit(2),
+        ..oldest()
+    };
+    assert_eq!(seqs_of(&subject, workspace, &two_remarks).await, [3, 4]);
+    let since = ActivityQuery {
+        source: Some(Source::Canvas),
+        created_since: Some(rows[1].created_at),
+        ..oldest()
+    };
+    assert_eq!(seqs_of(&subject, workspace, &since).await, [2, 3, 4, 5]);
+    let from_agents = ActivityQuery {
+        source: Some(Source::Agent),
+        ..oldest()
+    };
+    assert_eq!(seqs_of(&subject, workspace, &from_agents).await, dense(0));
+}
+
+/// `FeedStart::Oldest`: a feed without rows is empty from its oldest row on, and no cursor is gone.
+pub async fn a_feed_without_rows_has_no_oldest(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    for id in [workspace, WorkspaceId::generate()] {
+        assert_eq!(seqs_of(&subject, id, &oldest()).await, dense(0));
+    }
+}
+
 /// `ActivityQuery::limit`: after a cursor the oldest, so that nothing is skipped; without one the
 /// newest.
 pub async fn a_page_is_cut_at_its_far_end(fixture: &dyn Fixture) {
@@ -343,6 +400,6 @@ pub async fn a_page_of_large_bodies_ends_early_and_never_empty(fixture: &dyn Fix
     }
     // The second body of a page is what passes its bound.
     assert_eq!(pages, [vec![2, 3], vec![4, 5], vec![6], vec![]]);
-    let newest = subject.activity.list(workspace, &newest()).await.unwrap();
-    assert_eq!(seqs(&newest), [6, 5]);
+    assert_eq!(seqs_of(&subject, workspace, &newest()).await, [6, 5]);
+    assert_eq!(seqs_of(&subject, workspace, &oldest()).await, [1, 2, 3]);
 }

@@ -94,6 +94,18 @@ pub async fn a_feed_holds_ones_own_rows_alone(fixture: &dyn Fixture) {
     }
 }
 
+/// Invariant 4: from its oldest row on, a feed holds a workspace's own rows alone.
+pub async fn the_oldest_rows_are_ones_own_alone(fixture: &dyn Fixture) {
+    let (subject, upload, stranger) = a_file_and_a_stranger(fixture).await;
+    subject.cursor(upload.workspace_id).await;
+    let rows = subject.activity.list(stranger, &oldest()).await.unwrap();
+    assert_eq!(seqs(&rows), [1]);
+    assert_eq!(rows[0].workspace_id, stranger);
+    let newcomer = subject.workspace().await;
+    let rows = subject.activity.list(newcomer, &oldest()).await.unwrap();
+    assert_eq!(rows, []);
+}
+
 /// Invariant 4: a cursor of another workspace is gone, as one that never was.
 pub async fn a_cursor_of_another_workspace_is_gone(fixture: &dyn Fixture) {
     let (subject, upload, stranger) = a_file_and_a_stranger(fixture).await;
@@ -109,18 +121,20 @@ pub async fn a_cursor_of_another_workspace_is_gone(fixture: &dyn Fixture) {
 pub async fn a_row_of_another_workspace_wakes_nobody(fixture: &dyn Fixture) {
     let (subject, upload, stranger) = a_file_and_a_stranger(fixture).await;
     let cursor = subject.cursor(stranger).await;
-    let activity = subject.either(0).activity;
-    let waiting = tokio::spawn(async move {
-        let query = after(cursor);
-        activity.wait(stranger, &query, PATIENCE).await
+    let newcomer = subject.workspace().await;
+    let waiting = [(stranger, after(cursor)), (newcomer, oldest())].map(|(workspace, query)| {
+        let activity = subject.either(0).activity;
+        tokio::spawn(async move { activity.wait(workspace, &query, PATIENCE).await })
     });
     for _ in 0..5 {
         subject.cursor(upload.workspace_id).await;
     }
-    let own = subject.cursor(stranger).await;
-    let rows = waiting.await.unwrap().unwrap();
-    assert_eq!(rows.len(), 1);
-    assert_eq!(rows[0].id, own);
+    for (workspace, waiting) in [stranger, newcomer].into_iter().zip(waiting) {
+        let own = subject.cursor(workspace).await;
+        let rows = waiting.await.unwrap().unwrap();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].id, own);
+    }
 }
 
 /// Invariant 4: the sweep of one workspace's file is told in its own feed alone.

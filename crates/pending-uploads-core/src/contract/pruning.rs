@@ -64,6 +64,19 @@ pub async fn a_pruned_cursor_is_gone(fixture: &dyn Fixture) {
     assert_error!(rows, Error::CursorGone);
 }
 
+/// `FeedStart::Oldest`: after a prune, the oldest row that is left comes first.
+pub async fn the_oldest_row_is_the_oldest_that_is_left(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    four_rows(&subject, workspace).await;
+    let horizon = subject.feed(workspace).await[1].created_at;
+    for (horizon, left) in [(horizon, dense(4)[1..].to_vec()), (subject.now(), vec![4])] {
+        prune(&subject, horizon).await;
+        let rows = subject.activity.list(workspace, &oldest()).await.unwrap();
+        assert_eq!(seqs(&rows), left);
+    }
+}
+
 /// Invariant 2: pruning makes no gap for those who come after: the numbers go on.
 pub async fn the_numbers_go_on_after_a_prune(fixture: &dyn Fixture) {
     let subject = fixture.subject(Terms::default()).await;

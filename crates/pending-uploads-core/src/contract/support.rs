@@ -104,6 +104,14 @@ pub(super) fn after(cursor: ActivityId) -> ActivityQuery {
     }
 }
 
+/// The oldest rows, as far as one page goes.
+pub(super) fn oldest() -> ActivityQuery {
+    ActivityQuery {
+        limit: PageSize::capped(u64::MAX).unwrap(),
+        ..ActivityQuery::from_start(FeedStart::Oldest)
+    }
+}
+
 /// The newest rows, as far as one page goes.
 pub(super) fn newest() -> ActivityQuery {
     ActivityQuery {

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::support::*;
 use super::{Fixture, Instance, Terms};
-use crate::{Activity, ActivityId, ActivityQuery, ActivityType, WorkspaceId};
+use crate::{Activity, ActivityQuery, ActivityType, FeedStart, WorkspaceId};
 
 /// So short that it is over at once: nothing is there, and nothing comes.
 const NO_PATIENCE: Duration = Duration::from_millis(1);
@@ -51,10 +51,10 @@ async fn waiter(
     }
 }
 
-fn of_type(activity_type: ActivityType, cursor: ActivityId) -> ActivityQuery {
+fn of_type(activity_type: ActivityType, start: FeedStart) -> ActivityQuery {
     ActivityQuery {
         activity_type: Some(activity_type),
-        ..after(cursor)
+        ..ActivityQuery::from_start(start)
     }
 }
 
@@ -83,6 +83,45 @@ pub async fn a_message_wakes_a_waiting_reader(fixture: &dyn Fixture) {
         cursor = row.id;
         assert_eq!(waiting.await.unwrap(), [row], "the pair {number}");
     }
+}
+
+/// `FeedStart::Oldest`: who waits for an empty feed is woken by its first row, on whichever
+/// instance it is written.
+pub async fn the_first_row_wakes_a_reader_of_an_empty_feed(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    for number in 0..4 {
+        let workspace = subject.workspace().await;
+        let (reader, writer) = (subject.either(number / 2), subject.either(number));
+        let waiting = waiter(reader, workspace, oldest()).await;
+        let row = writer.activity.append(workspace, message(workspace, 1));
+        let row = row.await.unwrap();
+        assert_eq!(waiting.await.unwrap(), [row], "the pair {number}");
+    }
+}
+
+/// `FeedStart::Oldest`: the first row of a feed is no reason to answer who waits for another type.
+pub async fn the_first_row_that_matches_wakes_a_reader_of_the_oldest(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let query = of_type(remark_type(), FeedStart::Oldest);
+    let waiting = waiter(subject.either(0), workspace, query).await;
+    subject.publish_many(workspace, 2).await;
+    let row = subject.activity.append(workspace, remark(workspace));
+    let row = row.await.unwrap();
+    assert_eq!(waiting.await.unwrap(), [row]);
+}
+
+/// `FeedStart::Oldest`: answers at once when there is something, and an empty list when the
+/// patience is over.
+pub async fn a_reader_of_the_oldest_waits_only_for_a_first_row(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let query = oldest();
+    let rows = subject.activity.wait(workspace, &query, NO_PATIENCE);
+    assert_eq!(rows.await.unwrap(), []);
+    subject.publish_many(workspace, 2).await;
+    let rows = subject.activity.wait(workspace, &query, Duration::ZERO);
+    assert_eq!(seqs(&rows.await.unwrap()), [1, 2]);
 }
 
 /// `ActivityLog::wait`: a published file wakes the reader, on whichever instance it was uploaded.
@@ -135,7 +174,7 @@ pub async fn a_row_that_does_not_match_lets_a_reader_wait_on(fixture: &dyn Fixtu
     let subject = fixture.subject(Terms::default()).await;
     let workspace = subject.workspace().await;
     let cursor = subject.cursor(workspace).await;
-    let query = of_type(remark_type(), cursor);
+    let query = of_type(remark_type(), FeedStart::After(cursor));
     let waiting = waiter(subject.either(0), workspace, query).await;
     for number in 0..3 {
         let other = message(workspace, number);
@@ -157,13 +196,13 @@ pub async fn a_reader_answers_an_empty_list_when_its_patience_is_over(fixture: &
     let rows = subject.activity.wait(workspace, &query, NO_PATIENCE);
     assert_eq!(rows.await.unwrap(), []);
     subject.cursor(workspace).await;
-    let query = of_type(remark_type(), cursor);
+    let query = of_type(remark_type(), FeedStart::After(cursor));
     let rows = subject.activity.wait(workspace, &query, NO_PATIENCE);
     assert_eq!(rows.await.unwrap(), []);
 }
 
-/// `ActivityLog::wait`: without a cursor it does not wait.
-pub async fn a_reader_without_a_cursor_does_not_wait(fixture: &dyn Fixture) {
+/// `ActivityLog::wait`: from the newest row back it does not wait.
+pub async fn a_reader_of_the_newest_does_not_wait(fixture: &dyn Fixture) {
     let subject = fixture.subject(Terms::default()).await;
     let workspace = subject.workspace().await;
     let (query, for_ever) = (newest(), Duration::from_hours(24));

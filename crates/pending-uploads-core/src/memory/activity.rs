@@ -42,7 +42,7 @@ impl ActivityLog for MemoryPlatform {
     ) -> Result<Vec<Activity>> {
         match query.start {
             FeedStart::Newest => self.list(workspace, query).await,
-            FeedStart::After(_) => {
+            FeedStart::After(_) | FeedStart::Oldest => {
                 self.shared
                     .signals
                     .wait_for_rows(workspace, patience, || self.list(workspace, query))

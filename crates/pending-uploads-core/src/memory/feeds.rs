@@ -53,6 +53,7 @@ impl Feeds {
                 query,
                 limit,
             )),
+            FeedStart::Oldest => Ok(take(feed.iter().flat_map(|feed| &feed.rows), query, limit)),
             FeedStart::After(cursor) => {
                 let feed = feed.ok_or(Error::CursorGone)?;
                 let seen = feed

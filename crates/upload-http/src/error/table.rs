@@ -18,11 +18,11 @@ use super::ApiError;
 
 /// How soon a client that got a 503 may come again, in seconds.
 const RETRY_AFTER_SECS: u32 = 2;
-const CURSOR_GONE: &str = "the row that since_id names is not in this workspace's feed: take the \
-    newest row as the cursor, then list pending-uploads for the files that are waiting";
-/// In this order: a file that is published between the two steps is in the list.
-const RECOVER: &str = "GET activity without since_id and keep the id of its first row as the cursor, \
-    then GET pending-uploads for every file that is still waiting";
+const CURSOR_GONE: &str = "the row that since_id names is not in this workspace's feed: begin again \
+    with the nil UUID as since_id, and list pending-uploads for the files that are waiting";
+/// Files whose rows were pruned are in the list, and whatever comes after it is in the feed.
+const RECOVER: &str = "GET activity with since_id=00000000-0000-0000-0000-000000000000 and go on from \
+    there, and GET pending-uploads for every file that is still waiting";
 
 /// A row of the table; serialized, the body of an answer.
 #[derive(Serialize)]

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use pending_uploads_core::memory::MemoryPlatform;
 use pending_uploads_core::{
-    Activity, ActivityLog, ActivityQuery, ActivityStatus, ActivityType, Error, FeedStart, FeedText,
-    NewActivity, PageSize, Result, Seq, Source, Timestamp, WorkspaceId,
+    Activity, ActivityLog, ActivityQuery, ActivityStatus, ActivityType, DeliveryMode, Error,
+    FeedStart, FeedText, NewActivity, PageSize, Quota, Registrar, Registration, Result, Seq,
+    Source, SystemClock, Timestamp, WorkspaceId, Workspaces,
 };
 use serde_json::{Value, json};
 
@@ -31,6 +33,9 @@ fn row(seq: i64, content: NewActivity) -> Activity {
 fn after_row() -> ActivityQuery {
     ActivityQuery::from_start(FeedStart::After(ROW.parse().unwrap()))
 }
+
+/// The cursor before the first row.
+const NIL: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Expects one reading of the feed by `wanted`.
 fn expecting(wanted: ActivityQuery) -> Fixture {
@@ -123,6 +128,10 @@ async fn every_filter_reaches_the_feed() {
         (String::new(), newest.clone()),
         (format!("?since_id={ROW}"), after_row()),
         (
+            format!("?since_id={NIL}"),
+            ActivityQuery::from_start(FeedStart::Oldest),
+        ),
+        (
             "?type=a2a_receive".to_owned(),
             ActivityQuery {
                 activity_type: Some(ActivityType::A2A_RECEIVE),
@@ -206,7 +215,7 @@ async fn a_cursor_that_is_gone_says_how_to_recover() {
     cache-control: no-store
     content-type: application/json
 
-    {"error":"the row that since_id names is not in this workspace's feed: take the newest row as the cursor, then list pending-uploads for the files that are waiting","code":"cursor_gone","recover":"GET activity without since_id and keep the id of its first row as the cursor, then GET pending-uploads for every file that is still waiting"}
+    {"error":"the row that since_id names is not in this workspace's feed: begin again with the nil UUID as since_id, and list pending-uploads for the files that are waiting","code":"cursor_gone","recover":"GET activity with since_id=00000000-0000-0000-0000-000000000000 and go on from there, and GET pending-uploads for every file that is still waiting"}
     "#);
 }
 
@@ -238,6 +247,44 @@ async fn a_reader_with_a_cursor_can_wait() {
         assert_eq!(answer.json()[0]["seq"], 7);
         assert_eq!(answer.header("preference-applied"), "");
     }
+}
+
+#[actix_web::test]
+async fn a_reader_of_an_empty_feed_is_answered_with_its_first_row() {
+    let mut fixture = Fixture::new();
+    let memory = memory_with_the_workspace().await;
+    fixture.feed = Some(Arc::new(memory.clone()));
+    let app = fixture.app();
+    let empty = app
+        .get(&Agent, &path(&format!("activity?since_id={NIL}")))
+        .await;
+    assert_eq!((empty.status, empty.json()), (200, json!([])));
+    let ask = Ask::get(&path(&format!("activity?since_id={NIL}"))).by(&Agent);
+    let request = app.send(ask.header("prefer", "wait=60"));
+    let mut request = std::pin::pin!(request);
+    for _ in 0..5 {
+        assert!(request.as_mut().now_or_never().is_none());
+    }
+    let message = NewActivity::message(workspace(), "message/send", json!({}));
+    let first = memory.append(workspace(), message).await.unwrap();
+    let answer = request.await;
+    assert_eq!(answer.json()[0]["id"], first.id.to_string());
+    assert_eq!(answer.header("preference-applied"), "wait=60");
+}
+
+/// A store in which the workspace of these tests is registered, and its feed empty.
+async fn memory_with_the_workspace() -> MemoryPlatform {
+    let day = Duration::from_hours(24);
+    let memory = MemoryPlatform::new(Arc::new(SystemClock), day, Quota::default());
+    let registration = Registration {
+        id: workspace(),
+        delivery_mode: Some(DeliveryMode::Poll),
+        url: None,
+        agent_card: None,
+    };
+    let registered = memory.register(registration, Registrar::Anonymous).await;
+    registered.unwrap();
+    memory
 }
 
 #[actix_web::test]

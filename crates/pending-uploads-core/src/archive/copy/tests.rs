@@ -245,7 +245,10 @@ async fn a_store_that_contradicts_itself_is_not_copied() {
     let mut beyond_its_counter = Shelf::with_workspaces(1);
     beyond_its_counter.add_row();
     beyond_its_counter.workspaces.first_mut().unwrap().last_seq = Seq(0);
-    for shelf in [miscounted, beyond_its_counter] {
+    let mut nameless_row = Shelf::with_workspaces(1);
+    nameless_row.add_row();
+    nameless_row.rows.first_mut().unwrap().id = ActivityId::from_uuid(uuid::Uuid::nil());
+    for shelf in [miscounted, beyond_its_counter, nameless_row] {
         let (outcome, copy) = copied(&shelf).await;
         let error = outcome.unwrap_err();
         assert!(
