@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Activity, Result, WorkspaceId};
+use crate::{Activity, ActivityLog, ActivityQuery, FeedStart, Result, WorkspaceId};
 
 /// Wakes the readers of a process that wait for a workspace's feed.
 ///
@@ -58,24 +58,26 @@ impl FeedSignals {
         }
     }
 
-    /// Subscribes, then calls `look` until it answers a row, or until `patience` is over: first at
-    /// once, then after each signal.
+    /// [`ActivityLog::wait`] for a feed whose writers signal here: subscribes, then lists until there
+    /// is a row, or until `patience` is over: first at once, then after each signal.
     ///
     /// # Errors
-    /// Those of `look`, at once.
-    pub async fn wait_for_rows<F>(
+    /// Those of [`ActivityLog::list`], at once.
+    pub async fn wait_for_rows(
         &self,
+        feed: &dyn ActivityLog,
         workspace: WorkspaceId,
+        query: &ActivityQuery,
         patience: Duration,
-        mut look: impl FnMut() -> F,
-    ) -> Result<Vec<Activity>>
-    where
-        F: Future<Output = Result<Vec<Activity>>>,
-    {
+    ) -> Result<Vec<Activity>> {
+        match query.start {
+            FeedStart::Newest => return feed.list(workspace, query).await,
+            FeedStart::After(_) | FeedStart::Oldest => {}
+        }
         let deadline = Instant::now() + patience;
         let mut subscription = self.subscribe(workspace);
         loop {
-            let rows = look().await?;
+            let rows = feed.list(workspace, query).await?;
             if !rows.is_empty()
                 || timeout_at(deadline, subscription.signalled())
                     .await

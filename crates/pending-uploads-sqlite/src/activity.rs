@@ -99,16 +99,10 @@ impl ActivityLog for SqliteActivityLog {
         query: &ActivityQuery,
         patience: Duration,
     ) -> Result<Vec<Activity>> {
-        match query.start {
-            FeedStart::Newest => self.list(workspace, query).await,
-            FeedStart::After(_) | FeedStart::Oldest => {
-                let look = || self.list(workspace, query);
-                self.database
-                    .signals()
-                    .wait_for_rows(workspace, patience, look)
-                    .await
-            }
-        }
+        let signals = self.database.signals();
+        signals
+            .wait_for_rows(self, workspace, query, patience)
+            .await
     }
 
     async fn prune(&self, horizon: Timestamp) -> Result<u64> {

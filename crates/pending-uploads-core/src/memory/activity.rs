@@ -6,8 +6,7 @@ use async_trait::async_trait;
 
 use super::{MemoryPlatform, give_way};
 use crate::{
-    Activity, ActivityLog, ActivityQuery, Error, FeedStart, NewActivity, Result, Timestamp,
-    WorkspaceId,
+    Activity, ActivityLog, ActivityQuery, Error, NewActivity, Result, Timestamp, WorkspaceId,
 };
 
 /// The most rows that one step of a prune deletes.
@@ -40,15 +39,10 @@ impl ActivityLog for MemoryPlatform {
         query: &ActivityQuery,
         patience: Duration,
     ) -> Result<Vec<Activity>> {
-        match query.start {
-            FeedStart::Newest => self.list(workspace, query).await,
-            FeedStart::After(_) | FeedStart::Oldest => {
-                self.shared
-                    .signals
-                    .wait_for_rows(workspace, patience, || self.list(workspace, query))
-                    .await
-            }
-        }
+        let signals = &self.shared.signals;
+        signals
+            .wait_for_rows(self, workspace, query, patience)
+            .await
     }
 
     async fn prune(&self, horizon: Timestamp) -> Result<u64> {
