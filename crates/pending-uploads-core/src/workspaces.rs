@@ -60,6 +60,17 @@ pub enum Delivery {
     Unreachable,
 }
 
+impl Delivery {
+    /// How a workspace of that mode is reached that has, or has not, said where it takes calls.
+    pub fn new(mode: DeliveryMode, url: Option<CallbackUrl>, secret: InboundSecret) -> Self {
+        match (mode, url) {
+            (DeliveryMode::Poll, _) => Self::Poll,
+            (DeliveryMode::Push, Some(url)) => Self::Push { url, secret },
+            (DeliveryMode::Push, None) => Self::Unreachable,
+        }
+    }
+}
+
 /// A registered workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workspace {
@@ -113,6 +124,25 @@ pub struct Registered {
     pub auth_token: Option<Token>,
     /// What the workspace knows us by: only in push mode. The same each time.
     pub inbound_secret: Option<InboundSecret>,
+}
+
+impl Registered {
+    /// The answer to a registration after which the workspace has that mode. Its secret, which is
+    /// stored in either mode, is told in push mode alone; a token, when it was made just now.
+    pub fn new(
+        delivery_mode: DeliveryMode,
+        auth_token: Option<Token>,
+        secret: InboundSecret,
+    ) -> Self {
+        Self {
+            delivery_mode,
+            auth_token,
+            inbound_secret: match delivery_mode {
+                DeliveryMode::Push => Some(secret),
+                DeliveryMode::Poll => None,
+            },
+        }
+    }
 }
 
 /// The registered workspaces.

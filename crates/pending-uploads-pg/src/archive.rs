@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use pending_uploads_core::{
-    Activity, Archive, ArchivedWorkspace, ByteStream, Error, FileId, InboundSecret, ManualClock,
-    PendingUpload, Result, Seq, Storage, StorageConfig, StoreTotals, Timestamp, WorkspaceId,
+    Activity, Archive, ArchivedWorkspace, ByteStream, Error, FileId, ManualClock, PendingUpload,
+    Result, Seq, Storage, StorageConfig, StoreTotals, Timestamp, WorkspaceId,
 };
 use tokio::time::sleep;
 use tokio_postgres::types::ToSql;
@@ -261,7 +261,7 @@ fn archived_workspace(row: &Row) -> Result<ArchivedWorkspace, PgError> {
         id: WorkspaceId::from_uuid(rows::uuid(row, "id")?),
         delivery_mode: workspaces::stored_mode(row)?,
         callback: workspaces::stored_callback(row)?,
-        inbound_secret: InboundSecret::restore(rows::column(row, "inbound_secret")?),
+        inbound_secret: workspaces::stored_secret(row)?,
         token_digest: workspaces::token_digest(row)?,
         agent_card: rows::column(row, "agent_card")?,
         created_at: rows::time(row, "created_at")?,

@@ -118,7 +118,7 @@ async fn create(
         .await?;
     Ok(created
         .first()
-        .map(|_| registered(delivery_mode, Some(token), secret)))
+        .map(|_| Registered::new(delivery_mode, Some(token), secret)))
 }
 
 async fn update(
@@ -140,24 +140,11 @@ async fn update(
         )
         .await?;
     let row = rows.first().ok_or(PgError::UnknownWorkspace)?;
-    let secret = InboundSecret::restore(rows::column(row, "inbound_secret")?);
-    Ok(registered(stored_mode(row)?, None, secret))
-}
-
-fn registered(
-    delivery_mode: DeliveryMode,
-    auth_token: Option<Token>,
-    secret: InboundSecret,
-) -> Registered {
-    let inbound_secret = match delivery_mode {
-        DeliveryMode::Push => Some(secret),
-        DeliveryMode::Poll => None,
-    };
-    Registered {
-        delivery_mode,
-        auth_token,
-        inbound_secret,
-    }
+    Ok(Registered::new(
+        stored_mode(row)?,
+        None,
+        stored_secret(row)?,
+    ))
 }
 
 fn callback(registration: &Registration) -> Option<String> {
@@ -165,16 +152,11 @@ fn callback(registration: &Registration) -> Option<String> {
 }
 
 fn delivery(row: &Row) -> Result<Delivery, PgError> {
-    match stored_mode(row)? {
-        DeliveryMode::Poll => Ok(Delivery::Poll),
-        DeliveryMode::Push => match stored_callback(row)? {
-            None => Ok(Delivery::Unreachable),
-            Some(url) => Ok(Delivery::Push {
-                url,
-                secret: InboundSecret::restore(rows::column(row, "inbound_secret")?),
-            }),
-        },
-    }
+    Ok(Delivery::new(
+        stored_mode(row)?,
+        stored_callback(row)?,
+        stored_secret(row)?,
+    ))
 }
 
 /// Reads where a workspace takes calls.
@@ -183,6 +165,11 @@ pub(crate) fn stored_callback(row: &Row) -> Result<Option<CallbackUrl>, PgError>
     url.map(str::parse)
         .transpose()
         .map_err(|_| PgError::Damaged("a callback URL is none"))
+}
+
+/// Reads what a workspace knows us by.
+pub(crate) fn stored_secret(row: &Row) -> Result<InboundSecret, PgError> {
+    Ok(InboundSecret::restore(rows::column(row, "inbound_secret")?))
 }
 
 /// Reads how a workspace receives.

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pending_uploads_core::{
-    Activity, Archive, ArchivedWorkspace, ByteStream, Error, FileId, InboundSecret, ManualClock,
-    PendingUpload, Result, Seq, Storage, StorageConfig, StoreTotals, Timestamp, TokenDigest,
-    WorkspaceId,
+    Activity, Archive, ArchivedWorkspace, ByteStream, Error, FileId, ManualClock, PendingUpload,
+    Result, Seq, Storage, StorageConfig, StoreTotals, Timestamp, TokenDigest, WorkspaceId,
 };
 use rusqlite::{Connection, Params, Row};
 
@@ -171,7 +170,7 @@ fn archived_workspace(row: &Row<'_>) -> Result<ArchivedWorkspace, SqliteError> {
         id: WorkspaceId::from_uuid(row.get::<_, Id>("id")?.0),
         delivery_mode: workspaces::stored_mode(row)?,
         callback: workspaces::callback(row)?,
-        inbound_secret: InboundSecret::restore(row.get("inbound_secret")?),
+        inbound_secret: workspaces::stored_secret(row)?,
         token_digest: TokenDigest::from_bytes(row.get("token_sha256")?),
         agent_card: row.get::<_, Option<Json>>("agent_card")?.map(|card| card.0),
         created_at: row.get::<_, Time>("created_at")?.0,

@@ -120,7 +120,7 @@ fn register(
     ])?;
     if created == 1 {
         connection.prepare_cached(CREATE_COUNTER)?.execute([id])?;
-        return Ok(registered(delivery_mode, Some(token), secret));
+        return Ok(Registered::new(delivery_mode, Some(token), secret));
     }
     if !registrar.may_update(registration.id) {
         return Err(SqliteError::Unauthorized);
@@ -129,37 +129,19 @@ fn register(
     let mut update = connection.prepare_cached(UPDATE)?;
     let mut found = update.query(params![id, mode, url, card, Time(now)])?;
     let row = found.next()?.ok_or(SqliteError::UnknownWorkspace)?;
-    let secret = InboundSecret::restore(row.get("inbound_secret")?);
-    Ok(registered(stored_mode(row)?, None, secret))
-}
-
-fn registered(
-    delivery_mode: DeliveryMode,
-    auth_token: Option<Token>,
-    secret: InboundSecret,
-) -> Registered {
-    let inbound_secret = match delivery_mode {
-        DeliveryMode::Push => Some(secret),
-        DeliveryMode::Poll => None,
-    };
-    Registered {
-        delivery_mode,
-        auth_token,
-        inbound_secret,
-    }
+    Ok(Registered::new(
+        stored_mode(row)?,
+        None,
+        stored_secret(row)?,
+    ))
 }
 
 fn delivery(row: &Row<'_>) -> Result<Delivery, SqliteError> {
-    match stored_mode(row)? {
-        DeliveryMode::Poll => Ok(Delivery::Poll),
-        DeliveryMode::Push => match callback(row)? {
-            None => Ok(Delivery::Unreachable),
-            Some(url) => Ok(Delivery::Push {
-                url,
-                secret: InboundSecret::restore(row.get("inbound_secret")?),
-            }),
-        },
-    }
+    Ok(Delivery::new(
+        stored_mode(row)?,
+        callback(row)?,
+        stored_secret(row)?,
+    ))
 }
 
 /// Reads where a workspace takes calls.
@@ -168,6 +150,11 @@ pub(crate) fn callback(row: &Row<'_>) -> Result<Option<CallbackUrl>, SqliteError
     url.map(|url| url.parse())
         .transpose()
         .map_err(|_| SqliteError::Damaged("a callback URL is none"))
+}
+
+/// Reads what a workspace knows us by.
+pub(crate) fn stored_secret(row: &Row<'_>) -> Result<InboundSecret, SqliteError> {
+    Ok(InboundSecret::restore(row.get("inbound_secret")?))
 }
 
 /// Reads how a workspace receives.

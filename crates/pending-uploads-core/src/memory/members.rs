@@ -82,26 +82,14 @@ impl Member {
         self.mode = registration.delivery_mode.unwrap_or(self.mode);
         self.url = registration.url.or_else(|| self.url.take());
         self.agent_card = registration.agent_card.or_else(|| self.agent_card.take());
-        Registered {
-            delivery_mode: self.mode,
-            auth_token: None,
-            inbound_secret: match self.mode {
-                DeliveryMode::Push => Some(self.secret.clone()),
-                DeliveryMode::Poll => None,
-            },
-        }
+        Registered::new(self.mode, None, self.secret.clone())
     }
 
     fn as_workspace(&self, id: WorkspaceId) -> Workspace {
-        let delivery = match (self.mode, &self.url) {
-            (DeliveryMode::Poll, _) => Delivery::Poll,
-            (DeliveryMode::Push, Some(url)) => Delivery::Push {
-                url: url.clone(),
-                secret: self.secret.clone(),
-            },
-            (DeliveryMode::Push, None) => Delivery::Unreachable,
-        };
-        Workspace { id, delivery }
+        Workspace {
+            id,
+            delivery: Delivery::new(self.mode, self.url.clone(), self.secret.clone()),
+        }
     }
 }
 
