@@ -3,6 +3,8 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
+use crate::QuotaRefusal;
+
 /// What one upload request may hold. Every limit is finite, and none is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -94,6 +96,24 @@ pub struct Quota {
     pub waiting_files: u32,
 }
 
+impl Quota {
+    /// Whether that many files, of that many bytes together, may wait.
+    ///
+    /// # Errors
+    /// The half of the quota that they are over; the files, when they are over both.
+    pub fn check(&self, files: u64, bytes: u64) -> Result<(), QuotaRefusal> {
+        if files > u64::from(self.waiting_files) {
+            let max = self.waiting_files;
+            return Err(QuotaRefusal::WaitingFiles { max });
+        }
+        if bytes > self.waiting_bytes {
+            let max = self.waiting_bytes;
+            return Err(QuotaRefusal::WaitingBytes { max });
+        }
+        Ok(())
+    }
+}
+
 /// 10 GiB and 10,000 files.
 impl Default for Quota {
     fn default() -> Self {
@@ -138,6 +158,22 @@ mod tests {
         assert_eq!(limits.per_file_bytes(), 100 * 1024 * 1024);
         assert!(limits.per_request_bytes() > limits.per_file_bytes());
         assert_eq!(limits.max_files(), 64);
+    }
+
+    #[test]
+    fn a_quota_is_passed_by_one_more_and_names_its_half() {
+        let quota = Quota {
+            waiting_bytes: 10,
+            waiting_files: 2,
+        };
+        assert_eq!(quota.check(2, 10), Ok(()));
+        let (files, bytes) = (
+            Err(QuotaRefusal::WaitingFiles { max: 2 }),
+            Err(QuotaRefusal::WaitingBytes { max: 10 }),
+        );
+        assert_eq!(quota.check(3, 10), files);
+        assert_eq!(quota.check(2, 11), bytes);
+        assert_eq!(quota.check(3, 11), files);
     }
 
     #[test]

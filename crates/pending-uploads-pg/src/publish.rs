@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use deadpool_postgres::ClientWrapper;
 use futures_util::future::join5;
 use pending_uploads_core::{
-    ActivityId, NewActivity, PendingUpload, Quota, QuotaRefusal, Seq, Timestamp, WorkspaceId,
+    ActivityId, NewActivity, PendingUpload, Quota, Seq, Timestamp, WorkspaceId,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{GenericClient, Statement, Transaction};
@@ -210,14 +210,8 @@ impl Publication {
     fn check_quota(&self, waiting: &tokio_postgres::Row) -> Result<(), PgError> {
         let files = crate::rows::byte_count(waiting, "files")?;
         let bytes = crate::rows::byte_count(waiting, "bytes")?;
-        if files > u64::from(self.quota.waiting_files) {
-            let max = self.quota.waiting_files;
-            return Err(PgError::QuotaExceeded(QuotaRefusal::WaitingFiles { max }));
-        }
-        if bytes > self.quota.waiting_bytes {
-            let max = self.quota.waiting_bytes;
-            return Err(PgError::QuotaExceeded(QuotaRefusal::WaitingBytes { max }));
-        }
-        Ok(())
+        self.quota
+            .check(files, bytes)
+            .map_err(PgError::QuotaExceeded)
     }
 }

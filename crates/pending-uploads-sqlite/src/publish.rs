@@ -1,8 +1,6 @@
 //! The publish step: files and their feed rows become visible together, in the writer's transaction.
 
-use pending_uploads_core::{
-    NewActivity, PendingUpload, Quota, QuotaRefusal, Timestamp, WorkspaceId,
-};
+use pending_uploads_core::{NewActivity, PendingUpload, Quota, Timestamp, WorkspaceId};
 use rusqlite::{Connection, named_params, params};
 
 use crate::error::SqliteError;
@@ -100,17 +98,7 @@ fn check_quota(
         .query_row(params![Id(workspace.as_uuid()), Time(now)], |row| {
             Ok((byte_count(row, "files"), byte_count(row, "bytes")))
         })?;
-    if files? > u64::from(quota.waiting_files) {
-        let max = quota.waiting_files;
-        return Err(SqliteError::QuotaExceeded(QuotaRefusal::WaitingFiles {
-            max,
-        }));
-    }
-    if bytes? > quota.waiting_bytes {
-        let max = quota.waiting_bytes;
-        return Err(SqliteError::QuotaExceeded(QuotaRefusal::WaitingBytes {
-            max,
-        }));
-    }
-    Ok(())
+    quota
+        .check(files?, bytes?)
+        .map_err(SqliteError::QuotaExceeded)
 }

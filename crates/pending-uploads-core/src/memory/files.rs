@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    Acked, ByteRange, Error, FileId, ListAfter, PendingUpload, Quota, QuotaRefusal, Result, Stats,
-    SweepReason, SweptFile, Timestamp, WorkspaceId,
+    Acked, ByteRange, Error, FileId, ListAfter, PendingUpload, Quota, Result, Stats, SweepReason,
+    SweptFile, Timestamp, WorkspaceId,
 };
 
 #[derive(Default)]
@@ -34,18 +34,7 @@ impl Files {
             .fold((0, 0_u64), |(files, bytes), record| {
                 (files + 1, bytes.saturating_add(record.size_bytes))
             });
-        let refusal = if files > quota.waiting_files {
-            QuotaRefusal::WaitingFiles {
-                max: quota.waiting_files,
-            }
-        } else if bytes > quota.waiting_bytes {
-            QuotaRefusal::WaitingBytes {
-                max: quota.waiting_bytes,
-            }
-        } else {
-            return Ok(());
-        };
-        Err(Error::QuotaExceeded(refusal))
+        quota.check(files, bytes).map_err(Error::QuotaExceeded)
     }
 
     /// Makes the files visible.
