@@ -9,7 +9,7 @@ mod directory;
 mod names;
 mod partial;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashSet;
 use std::fs::DirBuilder;

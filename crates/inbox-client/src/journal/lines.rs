@@ -21,8 +21,8 @@ pub(super) struct Header {
     /// The version of the format.
     pub(super) journal: u32,
     pub(super) platform: String,
-    workspace_id: String,
-    made_at: String,
+    pub(super) workspace_id: String,
+    pub(super) made_at: String,
 }
 
 impl Header {
