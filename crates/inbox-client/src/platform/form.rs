@@ -8,15 +8,12 @@ use futures_core::Stream;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use pending_uploads_core::Mimetype;
-use percent_encoding::{AsciiSet, utf8_percent_encode};
 use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 /// How much of a file is read at once, and sent at once, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
-/// What cannot stand in a file's name as it is (WHATWG HTML, multipart/form-data encoding algorithm).
-const QUOTED: &AsciiSet = &AsciiSet::EMPTY.add(b'"').add(b'\r').add(b'\n');
 const LINE_END: &str = "\r\n";
 
 /// The pieces of a form, in order.
@@ -61,16 +58,17 @@ impl UploadFile {
 
     /// The lines before the file's bytes, with the boundary before them.
     fn head(&self, boundary: &str) -> String {
-        let name: String = self.name.chars().filter(|c| !is_lost(*c)).collect();
-        let name = name.replace('\\', r"\\");
-        let name = utf8_percent_encode(&name, QUOTED);
-        let mut head = format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\n"
-        );
-        if self.mimetype != Mimetype::absent() {
-            head.push_str(&format!("Content-Type: {}\r\n", self.mimetype));
-        }
-        head + LINE_END
+        let mut name = String::new();
+        self.name.chars().for_each(|c| quote(&mut name, c));
+        let kind = if self.mimetype == Mimetype::absent() {
+            String::new()
+        } else {
+            format!("Content-Type: {}\r\n", self.mimetype)
+        };
+        format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"files\"; \
+             filename=\"{name}\"\r\n{kind}\r\n"
+        )
     }
 }
 
@@ -85,10 +83,19 @@ impl fmt::Debug for UploadFile {
     }
 }
 
-/// The control characters that no header may hold and no form can spell; the platform would drop them
-/// as well.
-fn is_lost(c: char) -> bool {
-    c.is_control() && !matches!(c, '\r' | '\n')
+/// A character as it stands in a quoted name: as browsers write it (WHATWG HTML, multipart/form-data
+/// encoding algorithm), but for a backslash, which would otherwise hide what follows it from those who
+/// read a quoted-string (RFC 9110, section 5.6.4). The other control characters, which no header may
+/// hold and the platform would drop as well, are left out.
+fn quote(quoted: &mut String, c: char) {
+    match c {
+        '"' => quoted.push_str("%22"),
+        '\r' => quoted.push_str("%0D"),
+        '\n' => quoted.push_str("%0A"),
+        '\\' => quoted.push_str(r"\\"),
+        c if c.is_control() => {}
+        c => quoted.push(c),
+    }
 }
 
 /// Cuts what was read at once into pieces that a slow network takes one of in good time.
@@ -206,14 +213,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_form_is_written_as_browsers_write_it() {
-        let mut form = Form::of(vec![file("a \"b\"\r\n\t\\c\\.txt", None, b"abc")]);
+        let mut form = Form::of(vec![file("中 \"b\"\r\n\t\\c\\.txt", None, b"abc")]);
         form.boundary = "xyz".to_owned();
         assert_eq!(form.length(), None);
         let written = whole(form).await.unwrap();
         assert_eq!(
             String::from_utf8(written).unwrap(),
             "--xyz\r\nContent-Disposition: form-data; name=\"files\"; \
-             filename=\"a %22b%22%0D%0A\\\\c\\\\.txt\"\r\nContent-Type: text/plain\r\n\r\nabc\r\n\
+             filename=\"中 %22b%22%0D%0A\\\\c\\\\.txt\"\r\nContent-Type: text/plain\r\n\r\nabc\r\n\
              --xyz--\r\n"
         );
     }
