@@ -60,7 +60,8 @@ pub(super) async fn upload(
     timeouts: &Timeouts,
 ) -> Result<Vec<UploadedFile>, CallError> {
     let count = form.count();
-    let (progress, step) = watch::channel(Step::Taken(Instant::now()));
+    let connected = Instant::now() + timeouts.connect;
+    let (progress, step) = watch::channel(Step::Taken(connected));
     let mut request = request.header(CONTENT_TYPE, form.content_type());
     if let Some(length) = form.length() {
         request = request.header(CONTENT_LENGTH, length);
@@ -105,7 +106,7 @@ fn uploaded(said: SaidFile) -> Result<UploadedFile, CallError> {
 /// How far an upload is.
 #[derive(Debug, Clone)]
 enum Step {
-    /// The network took a piece, or is being connected, since then.
+    /// The network took a piece then, or is to be connected by then.
     Taken(Instant),
     /// The next piece is being read: that may take as long as it likes.
     Reading,

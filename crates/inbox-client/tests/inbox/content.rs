@@ -268,9 +268,16 @@ async fn a_platform_that_falls_silent_is_too_slow_at_the_end_of_the_window() {
 
 #[tokio::test]
 async fn a_platform_that_is_just_fast_enough_is_waited_for() {
-    let file = [7; 150];
-    let answer = Answer::bytes(200, file).trickled(30, STRICT.slow.window / 3);
-    let waiting = Waiting::answered(&file, STRICT, answer).await;
+    let file = [7; 240];
+    let strict = Timeouts {
+        slow: SlowPeer {
+            window: Duration::from_secs(1),
+            ..STRICT.slow
+        },
+        ..STRICT
+    };
+    let answer = Answer::bytes(200, file).trickled(30, strict.slow.window / 4);
+    let waiting = Waiting::answered(&file, strict, answer).await;
     let (bytes, end) = waiting.bytes().await;
     assert!(end.is_ok(), "{end:?}");
     assert_eq!(bytes, file);

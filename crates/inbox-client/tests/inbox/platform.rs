@@ -169,13 +169,13 @@ async fn a_file_that_waits_and_cannot_be_read_does_not_lose_the_others() {
     );
     let elsewhere = waiting_file(WorkspaceId::generate(), b"abc");
     let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
-    let list = format!(
+    let answer = format!(
         r#"[{}, {{"file_id": 7}}, null, "\ud800", {}, {deep}, 1e999, {}]"#,
         said(&first),
         said(&elsewhere),
         said(&last)
     );
-    let answers = [Answer::bytes(200, list), Answer::bytes(200, "{}")];
+    let answers = [Answer::bytes(200, answer), Answer::bytes(200, "{}")];
     scripted.on("GET", &format!("{path}/pending-uploads"), answers);
     assert_eq!(workspace.waiting().await.unwrap(), [first, last]);
     let error = workspace.waiting().await.unwrap_err();

@@ -33,9 +33,9 @@ pub(crate) const PATIENT: Timeouts = Timeouts {
 
 /// So short that a test can wait for what is not to happen.
 pub(crate) const HASTY: Timeouts = Timeouts {
-    connect: Duration::from_millis(200),
-    answer: Duration::from_millis(200),
-    idle: Duration::from_millis(200),
+    connect: Duration::from_millis(500),
+    answer: Duration::from_millis(500),
+    idle: Duration::from_millis(500),
     ..PATIENT
 };
 

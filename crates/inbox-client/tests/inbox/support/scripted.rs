@@ -206,15 +206,11 @@ impl Answer {
             Framing::ClaimedLength(length) => format!("content-length: {length}"),
             Framing::Chunks => "transfer-encoding: chunked".to_owned(),
         };
-        let headers: String = self
-            .headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
-        format!(
-            "HTTP/1.1 {} Scripted\r\n{framing}\r\n{headers}\r\n",
-            self.status
-        )
+        let mut head = format!("HTTP/1.1 {} Scripted\r\n{framing}\r\n", self.status);
+        for (name, value) in &self.headers {
+            head.extend([name, ": ", value, "\r\n"]);
+        }
+        head + "\r\n"
     }
 
     /// Sends the answer, and says whether the connection can take another request.
