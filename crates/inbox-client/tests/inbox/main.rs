@@ -4,9 +4,15 @@
     reason = "a test that cannot go on should say where it stands"
 )]
 
+mod arrivals;
 mod content;
+mod crashes;
 mod feed;
+mod losses;
+mod messages;
 mod platform;
+mod restarts;
 mod support;
 mod tokens;
+mod troubles;
 mod upload;

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod scripted;
+pub(crate) mod stand_in;
 
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,98 @@
+//! What is in the way is said, waited for, and not spun on.
+
+use std::sync::Arc;
+
+use inbox_client::{Condition, FetchLimits, Inbox};
+use tempfile::TempDir;
+
+use crate::support::Tokens;
+use crate::support::scripted::Answer;
+use crate::support::stand_in::{StandIn, lying_in, next_arrived, until};
+
+async fn becomes(inbox: &Inbox, condition: Condition) {
+    let mut conditions = inbox.conditions();
+    conditions.wait_for(|now| *now == condition).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_is_said_and_the_next_one_tried() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let file = platform.upload(b"worth the wait");
+    let list = platform.path("pending-uploads");
+    let feed = platform.path("activity");
+    for path in [&list, &feed] {
+        let unauthorized = Answer::error(401, "unauthorized");
+        platform.scripted().on("GET", path, [unauthorized]);
+    }
+    let tokens = Tokens::of(&["an-old-token", "a-newer-token"]);
+    let builder = platform.inbox(folder.path()).token(tokens.clone());
+    let mut inbox = builder.open().await.unwrap();
+    becomes(&inbox, Condition::Unauthorized).await;
+    assert_eq!(platform.fetches(&file), 0);
+    platform.serve_list();
+    platform.serve_feed();
+    assert_eq!(next_arrived(&mut inbox).await.uri, file.uri());
+    becomes(&inbox, Condition::Working).await;
+    assert!(tokens.asked() >= 2);
+}
+
+#[tokio::test]
+async fn a_platform_that_is_away_is_waited_for() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let list = platform.path("pending-uploads");
+    let feed = platform.path("activity");
+    for path in [&list, &feed] {
+        let away = Answer::error(503, "platform_unavailable");
+        platform.scripted().on("GET", path, [away]);
+    }
+    let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
+    becomes(&inbox, Condition::Unreachable).await;
+    let file = platform.upload(b"later");
+    platform.serve_list();
+    platform.serve_feed();
+    assert_eq!(next_arrived(&mut inbox).await.uri, file.uri());
+    becomes(&inbox, Condition::Working).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_pauses_fetching_and_says_so() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let file = platform.upload(b"no room");
+    let limits = FetchLimits {
+        min_free_bytes: u64::MAX,
+        ..FetchLimits::default()
+    };
+    let builder = platform.inbox(folder.path()).limits(limits);
+    let inbox = builder.open().await.unwrap();
+    becomes(&inbox, Condition::DiskFull).await;
+    inbox.close().await;
+    assert_eq!(platform.fetches(&file), 0);
+    let whole = |bytes: &Vec<u8>| !bytes.is_empty();
+    assert!(!lying_in(folder.path()).values().any(whole));
+    let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
+    assert_eq!(next_arrived(&mut inbox).await.uri, file.uri());
+}
+
+#[tokio::test]
+async fn dropping_an_inbox_stops_it() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let inbox = platform.inbox(folder.path()).open().await.unwrap();
+    becomes(&inbox, Condition::Working).await;
+    let conditions = inbox.conditions();
+    drop(inbox);
+    let ended = || conditions.has_changed().is_err();
+    until(ended).await;
+    let again = platform.inbox(folder.path()).open().await;
+    again.unwrap();
+}
+
+#[tokio::test]
+async fn an_inbox_is_also_a_stream_of_events() {
+    use futures_util::StreamExt;
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let files = [platform.upload(b"1"), platform.upload(b"2")];
+    let inbox = platform.inbox(folder.path()).open().await.unwrap();
+    let events: Vec<_> = inbox.take(files.len()).collect().await;
+    assert_eq!(events.len(), 2);
+    drop(Arc::new(events));
+}
