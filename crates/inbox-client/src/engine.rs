@@ -18,6 +18,7 @@ mod files;
 mod handover;
 mod health;
 mod reconcile;
+mod room;
 mod setback;
 mod take;
 
@@ -44,6 +45,7 @@ use confirmations::Confirmed;
 use files::Files;
 use health::Health;
 use reconcile::Lists;
+use room::Room;
 
 pub(crate) use confirmations::Confirmation;
 
@@ -91,6 +93,7 @@ struct Engine {
     slots: Semaphore,
     /// Acks at once, beside the fetches.
     ack_slots: Semaphore,
+    room: Room,
     /// While the disk is full, one file at a time is tried.
     disk_turn: Mutex<()>,
     leftovers: Arc<Leftovers>,
@@ -174,6 +177,7 @@ impl Running {
             events,
             slots: Semaphore::new(parts.options.parallel_fetches.get()),
             ack_slots: Semaphore::new(parts.options.parallel_fetches.get()),
+            room: Room::default(),
             disk_turn: Mutex::new(()),
             leftovers,
             stop,

@@ -28,12 +28,19 @@ impl Book {
     /// Writes `entries`; durable when it is over. A full disk is waited for, until the inbox stops.
     pub(super) async fn write(&self, entries: Vec<Entry>) -> Result<(), Broken> {
         let mut backoff = Backoff::new(self.retry);
+        let mut room = DiskState::Roomy;
         loop {
             match self.journal.write(entries.clone()).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if room == DiskState::Full {
+                        self.health.disk(DiskState::Roomy);
+                    }
+                    return Ok(());
+                }
                 Err(failure @ WriteError::DiskFull(_)) if !self.stop.is_cancelled() => {
                     warn!(error:% = failure; "the journal cannot be written: the disk is full");
-                    self.health.disk(DiskState::Full);
+                    room = DiskState::Full;
+                    self.health.disk(room);
                     sleep(backoff.next(None)).await;
                 }
                 Err(failure) => {

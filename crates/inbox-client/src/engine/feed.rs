@@ -86,6 +86,11 @@ impl Engine {
         let mut next = FeedCursor::Newest;
         loop {
             let taken = match self.page(next).await {
+                Ok(rows) if next == FeedCursor::Newest => {
+                    // What these announced long ago is in the list, if it waits.
+                    self.lists.poke();
+                    Ok(rows)
+                }
                 Ok(rows) => self.take_what_is_announced(&rows).await.map(|()| rows),
                 Err(failure) => Err(failure),
             };
@@ -95,7 +100,6 @@ impl Engine {
                     next = after(next, &rows);
                 }
                 Err(CallError::CursorGone) if next != FeedCursor::Newest => {
-                    self.lists.poke();
                     next = FeedCursor::Newest;
                 }
                 Err(failure) => {

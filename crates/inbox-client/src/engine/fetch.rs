@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::task::spawn_blocking;
 
 use super::Engine;
+use super::room::Reserved;
 use super::setback::{Progress, Setback};
 use crate::folder::Partial;
 use crate::platform::{CallError, Content};
@@ -27,9 +28,9 @@ impl Engine {
         }
         let partial = self.partial(file).await?;
         let missing = file.size_bytes.get().saturating_sub(partial.len());
-        self.check_room_for(missing).await?;
+        let room = self.reserve(missing).await?;
         self.observer.started(file, partial.len());
-        let fetched = self.fetch(file, partial).await;
+        let fetched = self.fetch(file, partial, room).await;
         self.observer.ended(file.file_id);
         let partial = fetched?;
         blocking(move || partial.place())
@@ -52,20 +53,24 @@ impl Engine {
             .map_err(Setback::from)
     }
 
-    async fn check_room_for(&self, missing: u64) -> Result<(), Setback> {
+    async fn reserve(&self, missing: u64) -> Result<Reserved<'_>, Setback> {
         let folder = self.folder.clone();
         let free = blocking(move || folder.free_bytes())
             .await?
             .map_err(Setback::Disk)?;
-        let needed = missing.saturating_add(self.options.limits.min_free_bytes);
-        if free < needed {
-            return Err(Setback::DiskFull);
-        }
-        Ok(())
+        let spare = self.options.limits.min_free_bytes;
+        self.room
+            .reserve(missing, free, spare)
+            .ok_or(Setback::DiskFull)
     }
 
     /// Brings the rest of the file.
-    async fn fetch(&self, file: &WaitingFile, partial: Partial) -> Result<Partial, Setback> {
+    async fn fetch(
+        &self,
+        file: &WaitingFile,
+        partial: Partial,
+        mut room: Reserved<'_>,
+    ) -> Result<Partial, Setback> {
         if partial.len() == file.size_bytes.get() {
             return Ok(partial);
         }
@@ -89,6 +94,7 @@ impl Engine {
             let bytes = gathered.len() as u64;
             if bytes > 0 {
                 partial = append(partial, gathered).await?;
+                room.filled(bytes);
                 self.observer.advanced(file.file_id, bytes);
             }
             match more {

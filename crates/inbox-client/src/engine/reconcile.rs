@@ -27,8 +27,10 @@ const EXPIRIES_LOOKED_AT: u32 = 500;
 pub(super) struct Lists {
     /// The number of the list that was asked for last.
     asked: AtomicU64,
-    /// The number of the newest list; held while one is asked for.
-    newest: tokio::sync::Mutex<u64>,
+    /// The number of the newest list that came.
+    newest: AtomicU64,
+    /// Held while a list is asked for.
+    turn: tokio::sync::Mutex<()>,
     /// The files in it.
     names: Mutex<HashSet<FileId>>,
     wanted: Notify,
@@ -38,6 +40,17 @@ impl Lists {
     /// Wants a list soon.
     pub(super) fn poke(&self) {
         self.wanted.notify_one();
+    }
+
+    /// The number of the list that was asked for last.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Whether a list that was asked for after the one of that number is there and does not name a
+    /// file.
+    pub(super) fn omit_since(&self, number: u64, file_id: FileId) -> bool {
+        self.newest.load(Ordering::SeqCst) > number && !self.names(file_id)
     }
 
     /// Whether the newest list names a file.
@@ -87,9 +100,9 @@ impl Engine {
     /// Sees to it that there is a list that was asked for after this call began, and that what it
     /// names is being taken. Calls that come while one is asked for share the next.
     pub(super) async fn list_anew(self: &Arc<Self>) -> Result<(), CallError> {
-        let asked_before = self.lists.asked.load(Ordering::SeqCst);
-        let mut newest = self.lists.newest.lock().await;
-        if *newest > asked_before {
+        let asked_before = self.lists.asked();
+        let _turn = self.lists.turn.lock().await;
+        if self.lists.newest.load(Ordering::SeqCst) > asked_before {
             return Ok(());
         }
         let number = self.lists.asked.fetch_add(1, Ordering::SeqCst) + 1;
@@ -102,7 +115,7 @@ impl Engine {
             .names
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = names;
-        *newest = number;
+        self.lists.newest.store(number, Ordering::SeqCst);
         for file in listed {
             self.take_listed(file);
         }

@@ -42,12 +42,20 @@ impl Engine {
     async fn take(self: Arc<Self>, file: WaitingFile) {
         let mut backoff = Backoff::new(self.options.retry);
         let mut setbacks = Setbacks::default();
+        let listed_before = self.lists.asked();
         for attempts in 1_u32.. {
             let setback = match self.try_once(&file).await {
                 Ok(path) => return self.arrive(file, path).await,
                 Err(setback) => setback,
             };
-            if let Some(reason) = self.is_it_lost(&file, &setback, &mut setbacks).await {
+            let is_missing = matches!(setback, Setback::Call(CallError::NotFound, _))
+                || self.lists.omit_since(listed_before, file.file_id);
+            let reason = if is_missing {
+                self.why_it_is_gone(&file).await
+            } else {
+                setbacks.count(&setback)
+            };
+            if let Some(reason) = reason {
                 return self.lose(lost(&file, reason, self.clock.now())).await;
             }
             if self.gives_up_after(attempts) {
@@ -84,17 +92,9 @@ impl Engine {
         attempt
     }
 
-    /// Whether a setback is for good. That the file is not there is believed when the platform does
-    /// not list it either.
-    async fn is_it_lost(
-        self: &Arc<Self>,
-        file: &WaitingFile,
-        setback: &Setback,
-        setbacks: &mut Setbacks,
-    ) -> Option<LostReason> {
-        if !matches!(setback, Setback::Call(CallError::NotFound, _)) {
-            return setbacks.count(setback);
-        }
+    /// Why a file is gone that seems to be; none when it is not. That it is not there is believed when
+    /// the platform does not list it either.
+    async fn why_it_is_gone(self: &Arc<Self>, file: &WaitingFile) -> Option<LostReason> {
         if self.list_anew().await.is_err() || self.lists.names(file.file_id) {
             return None;
         }
@@ -102,10 +102,6 @@ impl Engine {
         if !matches!(self.find(file).await, Ok(None)) {
             return None;
         }
-        self.why_it_is_gone(file).await
-    }
-
-    async fn why_it_is_gone(&self, file: &WaitingFile) -> Option<LostReason> {
         if file.expires_at.is_some_and(|end| end <= self.clock.now()) {
             return Some(LostReason::Expired);
         }
@@ -199,6 +195,8 @@ impl Engine {
                 .await;
         }
         self.files.settle_lost(file_id, reason);
+        // After the next list, what was there of it is removed.
+        self.lists.poke();
     }
 }
 

@@ -31,20 +31,25 @@ const STEP: &str = "INBOX_TEST_STEP";
 const TIME: &str = "INBOX_TEST_TIME";
 
 /// Everything that is done to the disk, as the log says it; an entry of the journal by its kind.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     "partial_made",
     "partial_grown",
     "synced",
     "placed",
     "folder_synced",
     "arrived",
+    "lost",
     "acked",
     "confirmed",
     "cursor",
 ];
-/// How often the process may come to a step before it is killed. The cursor may pass many rows at once.
+/// How often the process comes to a step until it is killed: the cursor may pass many rows at once, and
+/// one file is lost.
 fn times(step: &str) -> RangeInclusive<u32> {
-    if step == "cursor" { 1..=1 } else { 1..=3 }
+    match step {
+        "cursor" | "lost" => 1..=1,
+        _ => 1..=3,
+    }
 }
 
 /// The length of the largest file: it comes in several pieces.
@@ -67,6 +72,7 @@ async fn survive(step: &str, time: u32) {
         .zip(sizes)
         .map(|(n, size)| (platform.upload(&vec![n; size]), vec![n; size]))
         .collect();
+    platform.announce_gone(b"gone");
     let mentioned: Vec<_> = files.iter().map(|(file, _)| file).collect();
     platform.send_about("all of them", &mentioned);
     platform.send_about("and another", &[]);
@@ -90,18 +96,13 @@ async fn survive(step: &str, time: u32) {
             assert!(!mentions.contains("platform-pending:"), "{mentions}");
         }
     }
-    until(|| platform.is_empty()).await;
-    inbox.close().await;
     let expected: BTreeMap<_, _> = files
         .iter()
         .map(|(file, bytes)| (final_name(file), bytes.clone()))
         .collect();
-    let there = lying_in(folder.path());
-    let names: Vec<_> = there.keys().collect();
-    assert!(
-        there == expected,
-        "after a kill at {step}, {time}: {names:?}"
-    );
+    until(|| platform.is_empty() && lying_in(folder.path()) == expected).await;
+    inbox.close().await;
+    assert!(lying_in(folder.path()) == expected);
 }
 
 async fn run_until_killed(platform: &StandIn, folder: &Path, step: &str, time: u32) -> ExitStatus {
@@ -139,14 +140,14 @@ async fn run_an_inbox() {
         .timeouts(PATIENT)
         .retry(EAGER);
     let mut inbox = builder.open().await.unwrap();
-    // Four files and three messages; should the step not come, the process ends well.
-    for _ in 0..7 {
+    // Four files, a lost one, and three messages; should the step not come, the process ends well.
+    for _ in 0..8 {
         next_event(&mut inbox).await;
     }
     let (state, workspace) = (folder.join("state"), inbox.workspace_id());
     until(|| {
         let status = Status::read(&state, workspace).unwrap().unwrap();
-        status.unacked == 0 && status.cursor.is_some_and(|cursor| cursor.seq.0 == 7)
+        status.unacked == 0 && status.cursor.is_some_and(|cursor| cursor.seq.0 == 8)
     })
     .await;
     inbox.close().await;

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::support::Tokens;
 use crate::support::scripted::Answer;
-use crate::support::stand_in::{StandIn, lying_in, next_arrived, until};
+use crate::support::stand_in::{StandIn, lying_in, next_arrived, next_lost, next_request, until};
 
 async fn becomes(inbox: &Inbox, condition: Condition) {
     let mut conditions = inbox.conditions();
@@ -95,4 +95,21 @@ async fn an_inbox_is_also_a_stream_of_events() {
     let events: Vec<_> = inbox.take(files.len()).collect().await;
     assert_eq!(events.len(), 2);
     drop(Arc::new(events));
+}
+
+#[tokio::test]
+async fn a_message_does_not_wait_for_room_for_a_file_that_is_gone_meanwhile() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let file = platform.upload(b"no room");
+    platform.send_about("do not wait for ever", &[&file]);
+    let limits = FetchLimits {
+        min_free_bytes: u64::MAX,
+        ..FetchLimits::default()
+    };
+    let builder = platform.inbox(folder.path()).limits(limits);
+    let mut inbox = builder.open().await.unwrap();
+    becomes(&inbox, Condition::DiskFull).await;
+    platform.forget(&file);
+    assert_eq!(next_lost(&mut inbox).await.uri, file.uri());
+    next_request(&mut inbox).await;
 }
