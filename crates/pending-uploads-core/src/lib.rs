@@ -28,6 +28,7 @@ mod filename;
 mod ids;
 mod limits;
 mod mimetype;
+mod prune;
 mod range;
 mod signals;
 mod storage;
@@ -64,6 +65,7 @@ pub use limits::{InvalidLimits, Limits, Quota, StorageConfig};
 pub use mimetype::Mimetype;
 #[cfg(feature = "mock")]
 pub use mock::{MockActivityLog, MockBatch, MockStorage, MockWorkspaces};
+pub use prune::{PruneMark, PrunePass, PruneStep};
 pub use range::ByteRange;
 pub use signals::{FeedSignals, FeedSubscription};
 pub use storage::{

@@ -1,12 +1,13 @@
 //! The feed: appended through the one statement, read by cursor, waited for without a connection.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use pending_uploads_core::{
     Activity, ActivityId, ActivityLog, ActivityQuery, ActivityStatus, ActivityType, Clock, Error,
-    FeedStart, FeedText, NewActivity, PageSize, Result, Seq, Source, Timestamp, WorkspaceId,
+    FeedStart, FeedText, NewActivity, PageSize, PruneMark, PrunePass, PruneStep, Result, Seq,
+    Source, Timestamp, WorkspaceId,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -101,8 +102,7 @@ const PRUNE: &str = "WITH step AS ( \
 pub struct PgActivityLog {
     database: Database,
     clock: Arc<dyn Clock>,
-    /// How far the pass of pruning that is under way has come.
-    pruned_to: Arc<Mutex<PruneMark>>,
+    pruning: PrunePass,
 }
 
 impl PgActivityLog {
@@ -111,7 +111,7 @@ impl PgActivityLog {
         Self {
             database: database.clone(),
             clock,
-            pruned_to: Arc::default(),
+            pruning: PrunePass::default(),
         }
     }
 }
@@ -180,66 +180,36 @@ impl ActivityLog for PgActivityLog {
     }
 
     async fn prune(&self, horizon: Timestamp) -> Result<u64> {
-        loop {
-            let mark = self.pruned_to();
-            let params: [&(dyn ToSql + Sync); 3] = [
-                &SystemTime::from(horizon),
-                &SystemTime::from(mark.created_at),
-                &mark.id,
-            ];
-            let rows = self.database.query(PRUNE, &params).await?;
-            let Some(row) = rows.first() else {
-                self.set_pruned_to(PruneMark::default());
-                return Ok(0);
-            };
-            self.set_pruned_to(PruneMark {
-                created_at: rows::time(row, "created_at")?,
-                id: rows::uuid(row, "id")?,
-            });
-            match rows::byte_count(row, "deleted")? {
-                0 => {}
-                deleted => return Ok(deleted),
-            }
-        }
-    }
-}
-
-impl PgActivityLog {
-    fn pruned_to(&self) -> PruneMark {
-        *self
-            .pruned_to
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_pruned_to(&self, mark: PruneMark) {
-        *self
-            .pruned_to
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = mark;
-    }
-}
-
-/// The last row that a pass of pruning has looked at.
-#[derive(Debug, Clone, Copy)]
-struct PruneMark {
-    created_at: Timestamp,
-    id: Uuid,
-}
-
-/// Before every row.
-impl Default for PruneMark {
-    fn default() -> Self {
-        Self {
-            created_at: EARLIEST,
-            id: Uuid::nil(),
-        }
+        let step = |mark| prune_step(&self.database, horizon, mark);
+        Ok(self.pruning.advance(step).await?)
     }
 }
 
 /// The first day of the year 1: the store knows no earlier times than 4713 BC, and no row is from
 /// before either.
 const EARLIEST: Timestamp = Timestamp::from_micros(-62_135_596_800_000_000);
+
+async fn prune_step(
+    database: &Database,
+    horizon: Timestamp,
+    after: Option<PruneMark>,
+) -> Result<Option<PruneStep>, PgError> {
+    let (created_at, id) = after.map_or((EARLIEST, Uuid::nil()), |mark| {
+        (mark.created_at, mark.id.as_uuid())
+    });
+    let (horizon, created_at) = (SystemTime::from(horizon), SystemTime::from(created_at));
+    let rows = database.query(PRUNE, &[&horizon, &created_at, &id]).await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    Ok(Some(PruneStep {
+        deleted: rows::byte_count(row, "deleted")?,
+        mark: PruneMark {
+            created_at: rows::time(row, "created_at")?,
+            id: ActivityId::from_uuid(rows::uuid(row, "id")?),
+        },
+    }))
+}
 
 /// One statement, and so a transaction of its own.
 async fn append(

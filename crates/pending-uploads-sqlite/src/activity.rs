@@ -1,12 +1,13 @@
 //! The feed: numbered by the one writer, read by cursor, waited for without a connection.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pending_uploads_core::{
     Activity, ActivityId, ActivityLog, ActivityQuery, ActivityStatus, ActivityType, Clock,
-    FeedStart, FeedText, NewActivity, PageSize, Result, Seq, Source, Timestamp, WorkspaceId,
+    FeedStart, FeedText, NewActivity, PageSize, PruneMark, PrunePass, PruneStep, Result, Seq,
+    Source, Timestamp, WorkspaceId,
 };
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
@@ -49,13 +50,15 @@ const OLD_ROWS: &str = "SELECT row.id, row.created_at, EXISTS ( \
      ORDER BY row.created_at, row.id LIMIT 1000";
 const DELETE_ROW: &str = "DELETE FROM activity WHERE id = ?1";
 
+/// No row is from before this.
+const BEFORE_ALL: Timestamp = Timestamp::from_micros(i64::MIN);
+
 /// [`ActivityLog`] on SQLite. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct SqliteActivityLog {
     database: Database,
     clock: Arc<dyn Clock>,
-    /// How far the pass of pruning that is under way has come.
-    pruned_to: Arc<Mutex<PruneMark>>,
+    pruning: PrunePass,
 }
 
 impl SqliteActivityLog {
@@ -64,7 +67,7 @@ impl SqliteActivityLog {
         Self {
             database: database.clone(),
             clock,
-            pruned_to: Arc::default(),
+            pruning: PrunePass::default(),
         }
     }
 }
@@ -106,67 +109,32 @@ impl ActivityLog for SqliteActivityLog {
     }
 
     async fn prune(&self, horizon: Timestamp) -> Result<u64> {
-        loop {
-            let mark = *self
-                .pruned_to
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+        let step = async |mark| {
             let work = move |connection: &Connection| prune_step(connection, horizon, mark);
-            let step = self.database.writer().write(Promise::Durable, work).await?;
-            let next = step
-                .as_ref()
-                .map_or_else(PruneMark::default, |step| step.mark);
-            *self
-                .pruned_to
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = next;
-            match step {
-                None => return Ok(0),
-                Some(PruneStep { deleted: 0, .. }) => {}
-                Some(PruneStep { deleted, .. }) => return Ok(deleted),
-            }
-        }
+            self.database.writer().write(Promise::Durable, work).await
+        };
+        Ok(self.pruning.advance(step).await?)
     }
-}
-
-/// The last row that a pass of pruning has looked at.
-#[derive(Debug, Clone, Copy)]
-struct PruneMark {
-    created_at: Timestamp,
-    id: Uuid,
-}
-
-/// Before every row.
-impl Default for PruneMark {
-    fn default() -> Self {
-        Self {
-            created_at: Timestamp::from_micros(i64::MIN),
-            id: Uuid::nil(),
-        }
-    }
-}
-
-/// What one step of a pass did.
-struct PruneStep {
-    deleted: u64,
-    mark: PruneMark,
 }
 
 /// None when the pass is at its end.
 fn prune_step(
     connection: &Connection,
     horizon: Timestamp,
-    mark: PruneMark,
+    after: Option<PruneMark>,
 ) -> Result<Option<PruneStep>, SqliteError> {
     let mut select = connection.prepare_cached(OLD_ROWS)?;
-    let mut old = select.query(params![Time(horizon), Time(mark.created_at), Id(mark.id)])?;
+    let (created_at, id) = after.map_or((BEFORE_ALL, Uuid::nil()), |mark| {
+        (mark.created_at, mark.id.as_uuid())
+    });
+    let mut old = select.query(params![Time(horizon), Time(created_at), Id(id)])?;
     let mut doomed = Vec::new();
     let mut last = None;
     while let Some(row) = old.next()? {
         let id: Id = row.get("id")?;
         last = Some(PruneMark {
             created_at: row.get::<_, Time>("created_at")?.0,
-            id: id.0,
+            id: ActivityId::from_uuid(id.0),
         });
         if !row.get::<_, bool>("newest")? {
             doomed.push(id);
