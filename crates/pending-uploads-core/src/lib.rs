@@ -21,6 +21,7 @@
 mod activity;
 mod activity_log;
 mod archive;
+mod batch_files;
 mod callback;
 mod digest;
 mod error;
@@ -56,6 +57,7 @@ pub use archive::{
     Archive, ArchivedWorkspace, CheckedBytes, CopyError, CopyProgress, Restoration, StoreTotals,
     copy_store,
 };
+pub use batch_files::BatchFiles;
 pub use callback::{CallbackUrl, InvalidCallbackUrl};
 pub use digest::{InvalidSha256, Sha256, Sha256Hasher};
 pub use error::{BatchMisuse, Error, QuotaRefusal, Result, StoreName};

@@ -7,8 +7,8 @@ use deadpool_postgres::Object;
 use futures_util::future::join;
 use log::warn;
 use pending_uploads_core::{
-    Batch, BatchMisuse, Error, FileId, Filename, Mimetype, PendingUpload, Result, Sha256,
-    Sha256Hasher, StagedFile, Timestamp, WorkspaceId,
+    Batch, BatchFiles, Error, FileId, Filename, Mimetype, PendingUpload, Result, StagedFile,
+    Timestamp, WorkspaceId,
 };
 use tokio::time::sleep;
 use tokio_postgres::Transaction;
@@ -48,100 +48,30 @@ const TOUCH_BATCH: &str = "UPDATE staged_batches SET file_ids = $2, touched_at =
 #[derive(Debug)]
 pub struct PgBatch {
     storage: PgStorage,
-    workspace: WorkspaceId,
     batch_id: Uuid,
-    health: Health,
+    files: BatchFiles,
     staging: Staging,
     touched_at: Timestamp,
-    finished: Vec<FinishedFile>,
-    open: Option<OpenFile>,
     burst: Burst,
-}
-
-/// Broken while a call is under way: one that fails or is dropped leaves it so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Health {
-    Sound,
-    Broken,
-}
-
-#[derive(Debug)]
-struct OpenFile {
-    file_id: FileId,
-    filename: Filename,
-    mimetype: Mimetype,
-    size_bytes: u64,
-    hasher: Sha256Hasher,
-}
-
-#[derive(Debug)]
-struct FinishedFile {
-    file_id: FileId,
-    filename: Filename,
-    mimetype: Mimetype,
-    size_bytes: u64,
-    sha256: Sha256,
 }
 
 #[async_trait]
 impl Batch for PgBatch {
     async fn start_file(&mut self, filename: Filename, mimetype: Mimetype) -> Result<FileId> {
-        self.check_sound()?;
-        if self.open.is_some() {
-            return Err(self.misused(BatchMisuse::FileStillOpen));
-        }
-        let file_id = FileId::generate();
-        let hasher = Sha256Hasher::new();
-        self.open = Some(OpenFile {
-            file_id,
-            filename,
-            mimetype,
-            size_bytes: 0,
-            hasher,
-        });
-        Ok(file_id)
+        self.files.start(filename, mimetype)
     }
 
     async fn write(&mut self, data: &[u8]) -> Result<()> {
-        self.check_sound()?;
-        let Some(file) = &mut self.open else {
-            return Err(self.misused(BatchMisuse::NoFileOpen));
-        };
-        file.hasher.update(data);
-        file.size_bytes += data.len() as u64;
-        let file_id = file.file_id;
-        self.health = Health::Broken;
+        let file_id = self.files.take(data)?;
         self.collect(file_id, data).await?;
-        self.health = Health::Sound;
+        self.files.done();
         Ok(())
     }
 
     async fn finish_file(&mut self) -> Result<StagedFile> {
-        self.check_sound()?;
-        let Some(file) = self.open.take() else {
-            return Err(self.misused(BatchMisuse::NoFileOpen));
-        };
-        self.health = Health::Broken;
-        self.burst.end_file(file.file_id)?;
-        if file.size_bytes == 0 {
-            return Err(Error::EmptyFile {
-                filename: file.filename,
-            });
-        }
-        let file = FinishedFile {
-            file_id: file.file_id,
-            filename: file.filename,
-            mimetype: file.mimetype,
-            size_bytes: file.size_bytes,
-            sha256: file.hasher.finish(),
-        };
-        let staged = StagedFile {
-            file_id: file.file_id,
-            size_bytes: file.size_bytes,
-            sha256: file.sha256,
-        };
-        self.finished.push(file);
-        self.health = Health::Sound;
+        let staged = self.files.finish()?;
+        self.burst.end_file(staged.file_id)?;
+        self.files.done();
         Ok(staged)
     }
 
@@ -161,13 +91,10 @@ impl PgBatch {
         let touched_at = storage.now();
         Self {
             storage,
-            workspace,
             batch_id: Uuid::now_v7(),
-            health: Health::Sound,
+            files: BatchFiles::new(workspace),
             staging: Staging::InMemory,
             touched_at,
-            finished: Vec::new(),
-            open: None,
             burst: Burst::default(),
         }
     }
@@ -191,23 +118,11 @@ impl PgBatch {
         publication.write(tx, &statements).await?;
         tx.execute(
             "SELECT pg_notify($1, $2)",
-            &[&CHANNEL, &self.workspace.to_string()],
+            &[&CHANNEL, &publication.workspace.to_string()],
         )
         .await
         .map_err(PgError::from)?;
         Ok(publication.uploads)
-    }
-
-    fn check_sound(&self) -> Result<()> {
-        match self.health {
-            Health::Sound => Ok(()),
-            Health::Broken => Err(Error::BatchMisused(BatchMisuse::Broken)),
-        }
-    }
-
-    fn misused(&mut self, misuse: BatchMisuse) -> Error {
-        self.health = Health::Broken;
-        Error::BatchMisused(misuse)
     }
 
     async fn collect(&mut self, file_id: FileId, mut data: &[u8]) -> Result<(), PgError> {
@@ -229,13 +144,11 @@ impl PgBatch {
     /// Sends chunks to the store, and shows that the batch is alive.
     async fn store(&mut self, chunks: Vec<Chunk>) -> Result<(), PgError> {
         let touched_at = self.storage.now();
-        let open = self.open.iter().map(|file| file.file_id);
-        let file_ids = self.finished.iter().map(|file| file.file_id).chain(open);
         let burst = StoredBurst {
-            workspace: self.workspace,
+            workspace: self.files.workspace(),
             batch_id: self.batch_id,
             staging: self.staging,
-            file_ids: file_ids.map(|id| id.as_uuid()).collect(),
+            file_ids: self.files.ids().map(|id| id.as_uuid()).collect(),
             touched_at,
             chunks,
         };
@@ -250,36 +163,16 @@ impl PgBatch {
     }
 
     fn publication(&self) -> Result<Publication> {
-        self.check_sound()?;
-        if self.open.is_some() {
-            return Err(Error::BatchMisused(BatchMisuse::FileStillOpen));
-        }
-        if self.finished.is_empty() {
-            return Err(Error::BatchMisused(BatchMisuse::NoFiles));
-        }
-        let created_at = self.storage.now();
-        let expires_at = created_at.saturating_add(self.storage.config().ttl);
-        let uploads = self.finished.iter().map(|file| PendingUpload {
-            file_id: file.file_id,
-            workspace_id: self.workspace,
-            filename: file.filename.clone(),
-            mimetype: file.mimetype.clone(),
-            size_bytes: file.size_bytes,
-            sha256: file.sha256,
-            created_at,
-            expires_at,
-            fetched_at: None,
-            acked_at: None,
-        });
+        let (created_at, config) = (self.storage.now(), self.storage.config());
         Ok(Publication {
-            workspace: self.workspace,
+            workspace: self.files.workspace(),
             batch_id: self.batch_id,
             staging: self.staging,
-            quota: self.storage.config().quota,
+            quota: config.quota,
             chunk_bytes: CHUNK_BYTES_I32,
             created_at,
-            expires_at,
-            uploads: uploads.collect(),
+            expires_at: created_at.saturating_add(config.ttl),
+            uploads: self.files.records(created_at, config.ttl)?,
             chunks: self.burst.full().to_vec(),
         })
     }

@@ -1,11 +1,11 @@
 //! A batch: small files wait in memory for their publish, larger ones go to the disk as they arrive.
 
+use std::mem;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use pending_uploads_core::{
-    Batch, BatchMisuse, Error, FileId, Filename, Mimetype, PendingUpload, Result, Sha256,
-    Sha256Hasher, StagedFile, WorkspaceId,
+    Batch, BatchFiles, FileId, Filename, Mimetype, PendingUpload, Result, StagedFile, WorkspaceId,
 };
 
 use crate::database::Database;
@@ -27,30 +27,14 @@ const MEMORY_BYTES: usize = 512 * 1024;
 #[derive(Debug)]
 pub(crate) struct SqliteBatch {
     storage: SqliteStorage,
-    workspace: WorkspaceId,
-    health: Health,
+    files: BatchFiles,
+    /// The bytes of the open file.
+    open: Body,
+    /// Where the bytes of the finished files are, in their order.
+    placements: Vec<Placement>,
     /// There is one from the first file on the disk on.
     lease: Option<Lease>,
-    finished: Vec<FinishedFile>,
-    open: Option<OpenFile>,
     in_memory: usize,
-}
-
-/// Broken while a call is under way: one that fails or is dropped leaves it so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Health {
-    Sound,
-    Broken,
-}
-
-#[derive(Debug)]
-struct OpenFile {
-    file_id: FileId,
-    filename: Filename,
-    mimetype: Mimetype,
-    size_bytes: u64,
-    hasher: Sha256Hasher,
-    body: Body,
 }
 
 #[derive(Debug)]
@@ -59,94 +43,45 @@ enum Body {
     OnDisk(FileWriter),
 }
 
-#[derive(Debug)]
-struct FinishedFile {
-    staged: StagedFile,
-    filename: Filename,
-    mimetype: Mimetype,
-    placement: Placement,
+impl Default for Body {
+    fn default() -> Self {
+        Self::InMemory(Vec::new())
+    }
 }
 
 #[async_trait]
 impl Batch for SqliteBatch {
     async fn start_file(&mut self, filename: Filename, mimetype: Mimetype) -> Result<FileId> {
-        self.check_sound()?;
-        if self.open.is_some() {
-            return Err(self.misused(BatchMisuse::FileStillOpen));
-        }
-        let file_id = FileId::generate();
-        self.open = Some(OpenFile {
-            file_id,
-            filename,
-            mimetype,
-            size_bytes: 0,
-            hasher: Sha256Hasher::new(),
-            body: Body::InMemory(Vec::new()),
-        });
-        Ok(file_id)
+        self.files.start(filename, mimetype)
     }
 
     async fn write(&mut self, data: &[u8]) -> Result<()> {
-        self.check_sound()?;
-        let Some(mut file) = self.open.take() else {
-            return Err(self.misused(BatchMisuse::NoFileOpen));
-        };
-        self.health = Health::Broken;
-        file.hasher.update(data);
-        file.size_bytes += data.len() as u64;
-        self.store(&mut file, data).await?;
-        self.open = Some(file);
-        self.health = Health::Sound;
+        let file_id = self.files.take(data)?;
+        self.store(file_id, data).await?;
+        self.files.done();
         Ok(())
     }
 
     async fn finish_file(&mut self) -> Result<StagedFile> {
-        self.check_sound()?;
-        let Some(file) = self.open.take() else {
-            return Err(self.misused(BatchMisuse::NoFileOpen));
-        };
-        self.health = Health::Broken;
-        if file.size_bytes == 0 {
-            return Err(Error::EmptyFile {
-                filename: file.filename,
-            });
-        }
-        let placement = match file.body {
+        let staged = self.files.finish()?;
+        let placement = match mem::take(&mut self.open) {
             Body::InMemory(data) => Placement::Row(data),
             Body::OnDisk(writer) => {
                 writer.finish(self.storage.database()).await?;
                 Placement::File
             }
         };
-        let sha256: Sha256 = file.hasher.finish();
-        let staged = StagedFile {
-            file_id: file.file_id,
-            size_bytes: file.size_bytes,
-            sha256,
-        };
-        let (filename, mimetype) = (file.filename, file.mimetype);
-        self.finished.push(FinishedFile {
-            staged,
-            filename,
-            mimetype,
-            placement,
-        });
-        self.health = Health::Sound;
+        self.placements.push(placement);
+        self.files.done();
         Ok(staged)
     }
 
     async fn publish(mut self: Box<Self>) -> Result<Vec<PendingUpload>> {
-        self.check_sound()?;
-        if self.open.is_some() {
-            return Err(Error::BatchMisused(BatchMisuse::FileStillOpen));
-        }
-        if self.finished.is_empty() {
-            return Err(Error::BatchMisused(BatchMisuse::NoFiles));
-        }
+        self.files.check_publishable()?;
         let database = self.storage.database().clone();
         // Waited for here, so that a caller that goes away leaves nothing in the queue.
         let place = database.writer().place(self.in_memory).await?;
-        let (publication, lease) = (self.publication(), self.lease.take());
+        let (publication, lease) = (self.publication()?, self.lease.take());
         let work = publish(database.clone(), lease, publication, place);
         Ok(database.run(work).await?)
     }
@@ -156,43 +91,30 @@ impl SqliteBatch {
     pub(crate) fn new(storage: SqliteStorage, workspace: WorkspaceId) -> Self {
         Self {
             storage,
-            workspace,
-            health: Health::Sound,
+            files: BatchFiles::new(workspace),
+            open: Body::default(),
+            placements: Vec::new(),
             lease: None,
-            finished: Vec::new(),
-            open: None,
             in_memory: 0,
         }
     }
 
-    fn check_sound(&self) -> Result<()> {
-        match self.health {
-            Health::Sound => Ok(()),
-            Health::Broken => Err(Error::BatchMisused(BatchMisuse::Broken)),
-        }
-    }
-
-    fn misused(&mut self, misuse: BatchMisuse) -> Error {
-        self.health = Health::Broken;
-        Error::BatchMisused(misuse)
-    }
-
-    async fn store(&mut self, file: &mut OpenFile, data: &[u8]) -> Result<(), SqliteError> {
+    async fn store(&mut self, file_id: FileId, data: &[u8]) -> Result<(), SqliteError> {
         if let Some(lease) = &self.lease {
             lease.touch(self.storage.now())?;
         }
-        if let Body::InMemory(held) = &mut file.body {
+        if let Body::InMemory(held) = &mut self.open {
             let room = self.in_memory + data.len() <= MEMORY_BYTES;
             if room && held.len() + data.len() <= ROW_BYTES {
                 held.extend_from_slice(data);
                 self.in_memory += data.len();
                 return Ok(());
             }
-            let held = std::mem::take(held);
+            let held = mem::take(held);
             self.in_memory -= held.len();
-            file.body = Body::OnDisk(self.move_to_disk(file.file_id, &held).await?);
+            self.open = Body::OnDisk(self.move_to_disk(file_id, &held).await?);
         }
-        match &mut file.body {
+        match &mut self.open {
             Body::OnDisk(writer) => writer.write(self.storage.database(), data).await,
             Body::InMemory(_) => Ok(()),
         }
@@ -207,38 +129,23 @@ impl SqliteBatch {
         let (database, now) = (self.storage.database(), self.storage.now());
         let lease = self
             .lease
-            .get_or_insert_with(|| database.staged().enter(self.workspace, now));
+            .get_or_insert_with(|| database.staged().enter(self.files.workspace(), now));
         lease.add(file_id)?;
         let mut writer = FileWriter::create(database, file_id, lease.watch()).await?;
         writer.write(database, held).await?;
         Ok(writer)
     }
 
-    fn publication(&mut self) -> Publication {
-        let created_at = self.storage.now();
-        let expires_at = created_at.saturating_add(self.storage.config().ttl);
-        let workspace_id = self.workspace;
-        let files = std::mem::take(&mut self.finished).into_iter().map(|file| {
-            let upload = PendingUpload {
-                file_id: file.staged.file_id,
-                workspace_id,
-                filename: file.filename,
-                mimetype: file.mimetype,
-                size_bytes: file.staged.size_bytes,
-                sha256: file.staged.sha256,
-                created_at,
-                expires_at,
-                fetched_at: None,
-                acked_at: None,
-            };
-            (upload, file.placement)
-        });
-        Publication {
-            workspace: workspace_id,
+    fn publication(&mut self) -> Result<Publication> {
+        let (created_at, config) = (self.storage.now(), self.storage.config());
+        let uploads = self.files.records(created_at, config.ttl)?;
+        let placements = mem::take(&mut self.placements);
+        Ok(Publication {
+            workspace: self.files.workspace(),
             created_at,
-            quota: self.storage.config().quota,
-            files: files.collect(),
-        }
+            quota: config.quota,
+            files: uploads.into_iter().zip(placements).collect(),
+        })
     }
 }
 

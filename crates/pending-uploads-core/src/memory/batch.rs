@@ -9,8 +9,8 @@ use super::files::StoredFile;
 use super::staging::{BatchKey, Contents, append};
 use super::{MemoryPlatform, State, give_way};
 use crate::{
-    Batch, BatchMisuse, Error, FileId, Filename, Mimetype, NewActivity, PendingUpload, Result,
-    Sha256Hasher, StagedFile, Timestamp, WorkspaceId,
+    Batch, BatchFiles, Error, FileId, Filename, Mimetype, NewActivity, PendingUpload, Result,
+    StagedFile, WorkspaceId,
 };
 
 /// How much a batch collects before it goes into the store, in bytes.
@@ -18,90 +18,34 @@ const BURST_BYTES: usize = 1024 * 1024;
 
 pub(super) struct MemoryBatch {
     platform: MemoryPlatform,
-    workspace: WorkspaceId,
-    health: Health,
+    files: BatchFiles,
     /// Where its bytes lie in the store; none as long as they are all in `unsaved`.
     staged: Option<BatchKey>,
     unsaved: Contents,
     unsaved_bytes: usize,
-    open: Option<OpenFile>,
-    finished: Vec<FinishedFile>,
-}
-
-/// A method breaks the batch when it begins and mends it when it has succeeded, so that an error
-/// and a dropped future both leave it broken.
-enum Health {
-    Whole,
-    Broken,
-}
-
-struct OpenFile {
-    file_id: FileId,
-    filename: Filename,
-    mimetype: Mimetype,
-    hasher: Sha256Hasher,
-    size_bytes: u64,
-}
-
-struct FinishedFile {
-    filename: Filename,
-    mimetype: Mimetype,
-    staged: StagedFile,
 }
 
 impl MemoryBatch {
     pub(super) fn new(platform: MemoryPlatform, workspace: WorkspaceId) -> Self {
         Self {
             platform,
-            workspace,
-            health: Health::Whole,
+            files: BatchFiles::new(workspace),
             staged: None,
             unsaved: Contents::new(),
             unsaved_bytes: 0,
-            open: None,
-            finished: Vec::new(),
-        }
-    }
-
-    fn enter(&mut self) -> Result<()> {
-        match mem::replace(&mut self.health, Health::Broken) {
-            Health::Whole => Ok(()),
-            Health::Broken => Err(Error::BatchMisused(BatchMisuse::Broken)),
-        }
-    }
-
-    fn leave(&mut self) {
-        self.health = Health::Whole;
-    }
-
-    /// Takes the file that must be open.
-    fn open_file(&mut self) -> Result<&mut OpenFile> {
-        self.open
-            .as_mut()
-            .ok_or(Error::BatchMisused(BatchMisuse::NoFileOpen))
-    }
-
-    fn refuse_open_file(&self) -> Result<()> {
-        match self.open {
-            None => Ok(()),
-            Some(_) => Err(Error::BatchMisused(BatchMisuse::FileStillOpen)),
         }
     }
 
     /// Adds what is left of `data` up to the end of the burst; answers the rest.
-    fn collect<'a>(&mut self, data: &'a [u8]) -> Result<&'a [u8]> {
+    fn collect<'a>(&mut self, file_id: FileId, data: &'a [u8]) -> &'a [u8] {
         let room = BURST_BYTES - self.unsaved_bytes;
         let (now, later) = data.split_at(room.min(data.len()));
-        let file = self.open_file()?;
-        file.hasher.update(now);
-        file.size_bytes += now.len() as u64;
-        let file_id = file.file_id;
         self.unsaved
             .entry(file_id)
             .or_default()
             .extend_from_slice(now);
         self.unsaved_bytes += now.len();
-        Ok(later)
+        later
     }
 
     /// Moves what was collected into the store.
@@ -112,7 +56,7 @@ impl MemoryBatch {
         let now = self.platform.now();
         let key = *self
             .staged
-            .get_or_insert_with(|| state.staging.open(self.workspace, now));
+            .get_or_insert_with(|| state.staging.open(self.files.workspace(), now));
         state.staging.store(key, burst, now)
     }
 
@@ -123,7 +67,8 @@ impl MemoryBatch {
 
     /// Publishes everything or nothing, under one lock.
     fn publish_into(&mut self, state: &mut State) -> Result<Vec<PendingUpload>> {
-        if !state.members.contains(self.workspace) {
+        let workspace = self.files.workspace();
+        if !state.members.contains(workspace) {
             return Err(Error::UnknownWorkspace);
         }
         let mut contents = match self.staged.take() {
@@ -131,107 +76,56 @@ impl MemoryBatch {
             None => Contents::new(),
         };
         append(&mut contents, self.take_unsaved());
-        let now = self.platform.now();
-        let files: Vec<_> = mem::take(&mut self.finished)
-            .into_iter()
-            .map(|file| self.as_stored(file, &mut contents, now))
+        let (now, shared) = (self.platform.now(), &self.platform.shared);
+        let records = self.files.records(now, shared.ttl)?;
+        let files: Vec<_> = records
+            .iter()
+            .map(|record| StoredFile {
+                bytes: Bytes::from(contents.remove(&record.file_id).unwrap_or_default()),
+                record: record.clone(),
+            })
             .collect();
-        let quota = self.platform.shared.quota;
         state
             .files
-            .check_quota(self.workspace, &files, quota, now)?;
-        let records: Vec<_> = files.iter().map(|file| file.record.clone()).collect();
+            .check_quota(workspace, &files, shared.quota, now)?;
         state.files.insert(files);
         for record in &records {
             let row = NewActivity::announcement(record);
-            state.feeds.append(self.workspace, row, now);
+            state.feeds.append(workspace, row, now);
         }
         Ok(records)
-    }
-
-    fn as_stored(&self, file: FinishedFile, contents: &mut Contents, now: Timestamp) -> StoredFile {
-        let staged = file.staged;
-        StoredFile {
-            bytes: Bytes::from(contents.remove(&staged.file_id).unwrap_or_default()),
-            record: PendingUpload {
-                file_id: staged.file_id,
-                workspace_id: self.workspace,
-                filename: file.filename,
-                mimetype: file.mimetype,
-                size_bytes: staged.size_bytes,
-                sha256: staged.sha256,
-                created_at: now,
-                expires_at: now.saturating_add(self.platform.shared.ttl),
-                fetched_at: None,
-                acked_at: None,
-            },
-        }
     }
 }
 
 #[async_trait]
 impl Batch for MemoryBatch {
     async fn start_file(&mut self, filename: Filename, mimetype: Mimetype) -> Result<FileId> {
-        self.enter()?;
-        self.refuse_open_file()?;
-        let file_id = FileId::generate();
-        self.open = Some(OpenFile {
-            file_id,
-            filename,
-            mimetype,
-            hasher: Sha256Hasher::new(),
-            size_bytes: 0,
-        });
-        self.leave();
-        Ok(file_id)
+        self.files.start(filename, mimetype)
     }
 
     async fn write(&mut self, data: &[u8]) -> Result<()> {
-        self.enter()?;
-        let mut left = self.collect(data)?;
+        let file_id = self.files.take(data)?;
+        let mut left = self.collect(file_id, data);
         while self.unsaved_bytes == BURST_BYTES {
             self.flush().await?;
-            left = self.collect(left)?;
+            left = self.collect(file_id, left);
         }
-        self.leave();
+        self.files.done();
         Ok(())
     }
 
     async fn finish_file(&mut self) -> Result<StagedFile> {
-        self.enter()?;
-        let file = self
-            .open
-            .take()
-            .ok_or(Error::BatchMisused(BatchMisuse::NoFileOpen))?;
-        if file.size_bytes == 0 {
-            return Err(Error::EmptyFile {
-                filename: file.filename,
-            });
-        }
-        let staged = StagedFile {
-            file_id: file.file_id,
-            size_bytes: file.size_bytes,
-            sha256: file.hasher.finish(),
-        };
-        self.finished.push(FinishedFile {
-            filename: file.filename,
-            mimetype: file.mimetype,
-            staged,
-        });
-        self.leave();
+        let staged = self.files.finish()?;
+        self.files.done();
         Ok(staged)
     }
 
     async fn publish(mut self: Box<Self>) -> Result<Vec<PendingUpload>> {
-        self.enter()?;
-        self.refuse_open_file()?;
-        if self.finished.is_empty() {
-            return Err(Error::BatchMisused(BatchMisuse::NoFiles));
-        }
+        self.files.check_publishable()?;
         give_way().await;
         let platform = self.platform.clone();
         let published = self.publish_into(&mut platform.state())?;
-        platform.signal(self.workspace);
+        platform.signal(self.files.workspace());
         Ok(published)
     }
 }
