@@ -5,6 +5,7 @@ use std::sync::Arc;
 use log::warn;
 use pending_uploads_core::{ActivityType, PendingUri};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 use super::Engine;
 use super::files::Claim;
@@ -44,33 +45,33 @@ impl Engine {
         let mut next = start(cursor);
         let mut backoff = Backoff::new(self.options.retry);
         loop {
+            let asked_at = Instant::now();
             let rows = match self.page(next).await {
                 Ok(rows) => rows,
-                Err(CallError::CursorGone) if next != FeedCursor::Beginning => {
-                    warn!("the cursor is gone: the feed is read from its beginning again");
-                    self.lists.poke();
-                    next = FeedCursor::Beginning;
-                    continue;
-                }
                 Err(failure) => {
-                    let asked = asked(&failure);
-                    warn!(error = report(&failure); "poll failed");
-                    self.pause(backoff.next(asked), asked).await;
+                    if matches!(failure, CallError::CursorGone) && next != FeedCursor::Beginning {
+                        warn!("the cursor is gone: the feed is read from its beginning again");
+                        self.lists.poke();
+                        next = FeedCursor::Beginning;
+                    }
+                    self.pause_after(&failure, &mut backoff).await;
                     continue;
                 }
             };
-            let Some(last) = rows.last() else {
+            let Some(last) = last_of_new(next, &rows) else {
                 backoff.reset();
+                self.pause_since(asked_at).await;
                 continue;
             };
-            let last = position(last);
             if let Err(failure) = self.take_what_is_announced(&rows).await {
-                let asked = asked(&failure);
-                self.pause(backoff.next(asked), asked).await;
+                self.pause_after(&failure, &mut backoff).await;
                 continue;
             }
-            backoff.reset();
-            let unread = rows.into_iter().filter(|row| is_after(row, read)).collect();
+            let unread: Vec<_> = rows.into_iter().filter(|row| is_after(row, read)).collect();
+            // Reading again what was read before is no sign that the next cursor will be known.
+            if !unread.is_empty() {
+                backoff.reset();
+            }
             if pages.send(unread).await.is_err() {
                 return;
             }
@@ -85,11 +86,13 @@ impl Engine {
         let mut backoff = Backoff::new(self.options.retry);
         let mut next = FeedCursor::Newest;
         loop {
+            let asked_at = Instant::now();
             let taken = match self.page(next).await {
                 Ok(rows) if next == FeedCursor::Newest => {
                     // What these announced long ago is in the list, if it waits.
                     self.lists.poke();
-                    Ok(rows)
+                    next = behind_newest(&rows);
+                    continue;
                 }
                 Ok(rows) => self.take_what_is_announced(&rows).await.map(|()| rows),
                 Err(failure) => Err(failure),
@@ -97,18 +100,31 @@ impl Engine {
             match taken {
                 Ok(rows) => {
                     backoff.reset();
-                    next = after(next, &rows);
-                }
-                Err(CallError::CursorGone) if next != FeedCursor::Newest => {
-                    next = FeedCursor::Newest;
+                    match last_of_new(next, &rows) {
+                        Some(last) => next = FeedCursor::After(last.id),
+                        None => self.pause_since(asked_at).await,
+                    }
                 }
                 Err(failure) => {
-                    let asked = asked(&failure);
-                    warn!(error = report(&failure); "poll failed");
-                    self.pause(backoff.next(asked), asked).await;
+                    if matches!(failure, CallError::CursorGone) {
+                        next = FeedCursor::Newest;
+                    }
+                    self.pause_after(&failure, &mut backoff).await;
                 }
             }
         }
+    }
+
+    async fn pause_after(&self, failure: &CallError, backoff: &mut Backoff) {
+        let asked = asked(failure);
+        warn!(error = report(failure); "poll failed");
+        self.pause(backoff.next(asked), asked).await;
+    }
+
+    /// A poll that brought nothing has waited. A platform that did not wait, because it is stopping
+    /// or never does, is left alone for a moment.
+    async fn pause_since(&self, asked_at: Instant) {
+        sleep_until(asked_at + self.options.retry.first).await;
     }
 
     async fn page(&self, cursor: FeedCursor) -> Result<Vec<FeedRow>, CallError> {
@@ -190,18 +206,18 @@ fn start(cursor: Option<Position>) -> FeedCursor {
     })
 }
 
-/// Where a watch goes on behind a page. The first page, which begins with the newest row, is behind
-/// every row there is.
-fn after(next: FeedCursor, rows: &[FeedRow]) -> FeedCursor {
-    let behind = match next {
-        FeedCursor::Newest => rows.first(),
-        _ => rows.last(),
-    };
-    match (behind, next) {
-        (Some(row), _) => FeedCursor::After(row.id),
-        (None, FeedCursor::Newest) => FeedCursor::Beginning,
-        (None, next) => next,
-    }
+/// The position of the last row of a page; none when there is nothing in it, or nothing but the row
+/// that it should have begun behind.
+fn last_of_new(asked: FeedCursor, rows: &[FeedRow]) -> Option<Position> {
+    let last = rows.last().map(position)?;
+    (asked != FeedCursor::After(last.id)).then_some(last)
+}
+
+/// Where a watch goes on behind the first page: that begins with the newest row, which is behind every
+/// row there is.
+fn behind_newest(rows: &[FeedRow]) -> FeedCursor {
+    rows.first()
+        .map_or(FeedCursor::Beginning, |newest| FeedCursor::After(newest.id))
 }
 
 /// Whether a row comes after what was read. A feed that a platform began anew numbers its rows anew,

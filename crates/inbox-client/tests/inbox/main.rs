@@ -12,6 +12,7 @@ mod losses;
 mod messages;
 mod platform;
 mod restarts;
+mod storms;
 mod support;
 mod tokens;
 mod troubles;

@@ -1,0 +1,88 @@
+//! A platform that behaves oddly is not asked without end.
+
+use std::time::Duration;
+
+use inbox_client::{RetryPolicy, Scope};
+use pending_uploads_core::ActivityId;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::scripted::Answer;
+use crate::support::stand_in::{StandIn, until};
+
+/// Slow enough to tell what is paced from what is not.
+const PACED: RetryPolicy = RetryPolicy {
+    first: Duration::from_millis(50),
+    longest: Duration::from_millis(50),
+    longest_asked: Duration::from_millis(50),
+};
+/// While so many lists were asked for, which takes at least twice [`PACED`] for each...
+const LISTS: usize = 10;
+/// ...so many polls are too many. Without a pace there are thousands.
+const TOO_MANY: usize = 100;
+
+fn asked(platform: &StandIn, route: &str) -> usize {
+    let path = platform.path(route);
+    let requests = platform.scripted().requests();
+    requests
+        .iter()
+        .filter(|request| request.path == path)
+        .count()
+}
+
+async fn is_left_in_peace(platform: &StandIn, scope: Scope) {
+    let folder = TempDir::new().unwrap();
+    let builder = platform.inbox(folder.path()).retry(PACED).scope(scope);
+    let inbox = builder.reconcile_every(PACED.first).open().await.unwrap();
+    until(|| asked(platform, "pending-uploads") > LISTS).await;
+    inbox.close().await;
+    let polls = asked(platform, "activity");
+    assert!((2..TOO_MANY).contains(&polls), "{polls} polls");
+}
+
+#[tokio::test]
+async fn a_platform_that_does_not_wait_is_not_polled_at_once_again() {
+    for scope in [Scope::Everything, Scope::Files] {
+        let platform = StandIn::start().await;
+        let nothing = Answer::json(200, &json!([]));
+        platform
+            .scripted()
+            .on("GET", &platform.path("activity"), [nothing]);
+        is_left_in_peace(&platform, scope).await;
+    }
+}
+
+#[tokio::test]
+async fn a_platform_that_knows_no_cursor_is_not_asked_at_once_again() {
+    for scope in [Scope::Everything, Scope::Files] {
+        let platform = StandIn::start().await;
+        platform.send_about("the only one", &[]);
+        let replaced = json!([{
+            "id": ActivityId::generate().to_string(), "seq": 1, "method": "message/send",
+            "request_body": {}, "created_at": "2026-05-04T12:00:00Z",
+        }]);
+        let path = platform.path("activity");
+        platform.scripted().on_each("GET", &path, move |request| {
+            match request.parameter("since_id") {
+                None | Some("00000000-0000-0000-0000-000000000000") => Answer::json(200, &replaced),
+                Some(_) => Answer::error(410, "cursor_gone"),
+            }
+        });
+        is_left_in_peace(&platform, scope).await;
+    }
+}
+
+#[tokio::test]
+async fn a_platform_that_answers_the_same_page_for_ever_is_not_asked_at_once_again() {
+    for scope in [Scope::Everything, Scope::Files] {
+        let platform = StandIn::start().await;
+        let page = json!([{
+            "id": ActivityId::generate().to_string(), "seq": 1, "method": "message/send",
+            "request_body": {}, "created_at": "2026-05-04T12:00:00Z",
+        }]);
+        let path = platform.path("activity");
+        let answer = Answer::json(200, &page);
+        platform.scripted().on("GET", &path, [answer]);
+        is_left_in_peace(&platform, scope).await;
+    }
+}
