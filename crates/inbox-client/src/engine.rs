@@ -89,6 +89,8 @@ struct Engine {
     lists: Lists,
     confirmed: Confirmed,
     events: mpsc::Sender<Delivery>,
+    /// Whether every event that was not confirmed before was told again.
+    told_again: watch::Sender<bool>,
     /// Fetches at once.
     slots: Semaphore,
     /// Acks at once, beside the fetches.
@@ -175,6 +177,7 @@ impl Running {
             lists: Lists::default(),
             confirmed,
             events,
+            told_again: watch::Sender::new(false),
             slots: Semaphore::new(parts.options.parallel_fetches.get()),
             ack_slots: Semaphore::new(parts.options.parallel_fetches.get()),
             room: Room::default(),
@@ -226,17 +229,22 @@ impl Running {
 }
 
 impl Engine {
-    /// First what was not confirmed is told again, so that it comes before anything new.
+    /// What was not confirmed is told again; meanwhile files arrive already, whoever looks.
     fn start(self: Arc<Self>, records: &Records) {
         let unconfirmed = confirmations::unconfirmed(records);
-        let cursor = records.cursor;
         let engine = Arc::clone(&self);
-        self.spawn(async move {
-            for (file_id, event) in unconfirmed {
-                engine.tell(file_id, event).await;
-            }
-            engine.start_tasks(cursor).await;
-        });
+        self.spawn(async move { engine.tell_again(unconfirmed).await });
+        let engine = Arc::clone(&self);
+        let cursor = records.cursor;
+        self.spawn(async move { engine.start_tasks(cursor).await });
+    }
+
+    async fn tell_again(&self, unconfirmed: Vec<(FileId, Event)>) {
+        for (file_id, event) in unconfirmed {
+            // Only an embedder that is gone does not take it.
+            drop(self.events.send(self.about_file(file_id, event)).await);
+        }
+        self.told_again.send_replace(true);
     }
 
     async fn start_tasks(self: Arc<Self>, cursor: Option<Position>) {
@@ -265,11 +273,22 @@ impl Engine {
         self.tasks.spawn(until_stopped);
     }
 
-    /// Hands an event about a file to the embedder; waits while it has enough to look at.
+    /// Hands an event about a file to the embedder, as [`deliver`](Self::deliver) does.
     async fn tell(&self, file_id: FileId, event: Event) {
-        let delivery = Delivery::new(self.workspace_id, event, self.confirmed.of_file(file_id));
+        self.deliver(self.about_file(file_id, event)).await;
+    }
+
+    /// Hands an event to the embedder, behind those that are told again; waits while it has enough to
+    /// look at.
+    async fn deliver(&self, delivery: Delivery) {
+        // The sender lives as long as this value, so that the wait does not fail.
+        drop(self.told_again.subscribe().wait_for(|told| *told).await);
         // Only an embedder that is gone does not take it, and then it is told at the next start.
         drop(self.events.send(delivery).await);
+    }
+
+    fn about_file(&self, file_id: FileId, event: Event) -> Delivery {
+        Delivery::new(self.workspace_id, event, self.confirmed.of_file(file_id))
     }
 
     /// Waits before something is tried again; shorter when the platform has come back meanwhile.

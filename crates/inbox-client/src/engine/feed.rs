@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use log::warn;
-use pending_uploads_core::{ActivityType, PendingUri};
+use pending_uploads_core::{ActivityType, FileId, PendingUri};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -140,9 +140,9 @@ impl Engine {
     }
 
     async fn take_what_is_announced(self: &Arc<Self>, rows: &[FeedRow]) -> Result<(), CallError> {
-        self.refuse_what_is_unreadable(rows);
         let mut unknown = self.unknown_files(rows);
-        if unknown.len() <= FEW_ANNOUNCEMENTS {
+        let unreadable = self.unknown_unreadable_files(rows);
+        if unknown.len() <= FEW_ANNOUNCEMENTS && unreadable.is_empty() {
             for file in unknown {
                 self.take_announced(file);
             }
@@ -150,34 +150,42 @@ impl Engine {
         }
         self.list_anew().await?;
         unknown.retain(|file| !self.files.knows(file.file_id));
-        if unknown.is_empty() {
-            return Ok(());
+        if !unknown.is_empty() {
+            self.settle_unlisted(unknown).await?;
         }
-        self.settle_unlisted(unknown).await
+        for file_id in unreadable {
+            self.refuse(file_id);
+        }
+        Ok(())
     }
 
-    /// A file whose announcement cannot be read cannot be checked when it comes.
-    fn refuse_what_is_unreadable(self: &Arc<Self>, rows: &[FeedRow]) {
-        for row in rows {
-            let RowContent::UnreadableAnnouncement(file_id) = &row.content else {
-                continue;
-            };
-            warn!(row_id:% = row.id; "an announcement cannot be read");
-            let Some(file_id) = *file_id else { continue };
-            if self.files.begin(file_id) == Claim::Taken {
-                let uri = PendingUri {
-                    workspace_id: self.workspace_id,
-                    file_id,
-                };
-                let engine = Arc::clone(self);
-                self.spawn(async move {
-                    let now = engine.clock.now();
-                    engine
-                        .lose(lost_unknown(uri, LostReason::Refused, now))
-                        .await;
-                });
-            }
+    /// A file whose announcement cannot be read, and that no list names either, cannot be checked when
+    /// it comes.
+    fn refuse(self: &Arc<Self>, file_id: FileId) {
+        if self.files.begin(file_id) == Claim::Known {
+            return;
         }
+        let uri = PendingUri {
+            workspace_id: self.workspace_id,
+            file_id,
+        };
+        let engine = Arc::clone(self);
+        self.spawn(async move {
+            let lost = lost_unknown(uri, LostReason::Refused, engine.clock.now());
+            engine.lose(lost).await;
+        });
+    }
+
+    /// The files that are announced in a way that cannot be read, as far as it tells which they are.
+    fn unknown_unreadable_files(&self, rows: &[FeedRow]) -> Vec<FileId> {
+        let unreadable = rows.iter().filter_map(|row| match &row.content {
+            RowContent::UnreadableAnnouncement(file_id) => {
+                warn!(row_id:% = row.id; "an announcement cannot be read");
+                *file_id
+            }
+            _ => None,
+        });
+        unreadable.filter(|id| !self.files.knows(*id)).collect()
     }
 
     fn unknown_files(&self, rows: &[FeedRow]) -> Vec<WaitingFile> {

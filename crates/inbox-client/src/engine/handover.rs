@@ -54,8 +54,7 @@ impl Engine {
         let (confirm, confirmed) = oneshot::channel();
         let event = Event::Message(Message { row });
         let delivery = Delivery::new(self.workspace_id, event, Confirmation::Message(confirm));
-        // Only an embedder that is gone does not take it, and then it is never confirmed.
-        drop(self.events.send(delivery).await);
+        self.deliver(delivery).await;
         Done::WhenConfirmed(confirmed)
     }
 

@@ -1,8 +1,9 @@
 //! Files that do not arrive: each is told once, with its reason, and nothing waits for it for ever.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
-use inbox_client::{FetchLimits, LostReason};
+use inbox_client::{Condition, FetchLimits, LostReason};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -124,4 +125,18 @@ async fn what_another_inbox_left_half_done_is_cleared_away_when_the_file_is_gone
     let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
     assert_eq!(next_lost(&mut inbox).await.reason, LostReason::Gone);
     until(|| lying_in(folder.path()).is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_file_whose_announcement_cannot_be_read_arrives_when_the_list_can() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let builder = platform.inbox(folder.path());
+    let builder = builder.reconcile_every(Duration::from_hours(1));
+    let mut inbox = builder.open().await.unwrap();
+    let mut conditions = inbox.conditions();
+    let working = conditions.wait_for(|now| *now == Condition::Working).await;
+    drop(working.unwrap());
+    let file = platform.hold(b"the list says more");
+    platform.announce(json!({"file_id": file.file_id.to_string(), "name": "x", "size": 18}));
+    assert_eq!(next_arrived(&mut inbox).await.uri, file.uri());
 }

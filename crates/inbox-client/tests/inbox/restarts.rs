@@ -146,3 +146,22 @@ async fn a_second_inbox_on_the_same_state_is_refused_while_the_first_is_open() {
     first.close().await;
     platform.inbox(folder.path()).open().await.unwrap();
 }
+
+#[tokio::test]
+async fn events_that_nobody_takes_again_do_not_keep_new_files_from_arriving() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let old: Vec<_> = (0..20_u8).map(|n| platform.upload(&[n])).collect();
+    let inbox = platform.inbox(folder.path()).open().await.unwrap();
+    until(|| platform.is_empty()).await;
+    inbox.close().await;
+    let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
+    let new = platform.upload(b"new");
+    platform.send_about("see there", &[&new]);
+    until(|| platform.is_empty()).await;
+    // What is old still comes first, and the message last.
+    for _ in old {
+        assert_ne!(next_arrived(&mut inbox).await.uri, new.uri());
+    }
+    assert_eq!(next_arrived(&mut inbox).await.uri, new.uri());
+    next_request(&mut inbox).await;
+}
