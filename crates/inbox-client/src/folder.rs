@@ -1,9 +1,9 @@
 //! The folder that files arrive in: each is there whole under its final name, or not at all.
 //!
-//! A file grows as a *partial*, `.<32 hex of its id>.part`, in the same folder, and is *placed* under
-//! `<32 hex of its id>-<safe name>` when it is whole, checked and synced. Both names are functions of
-//! the file, so that fetching it again cannot make a second copy; and any number of inboxes may share
-//! a folder. Nothing is ever overwritten, and no link is followed.
+//! A file grows as a *partial*, `.<32 hex of its id>.<32 hex of its workspace's>.part`, in the same
+//! folder, and is *placed* under `<32 hex of its id>-<safe name>` when it is whole, checked and synced.
+//! Both names are functions of the file, so that fetching it again cannot make a second copy; and any
+//! number of inboxes may share a folder. Nothing is ever overwritten, and no link is followed.
 
 mod directory;
 mod names;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use log::trace;
-use pending_uploads_core::FileId;
+use pending_uploads_core::{FileId, WorkspaceId};
 
 use self::directory::{Directory, Rights};
 pub(crate) use self::partial::{Partial, PartialError};
@@ -126,20 +126,36 @@ impl Folder {
         Partial::open(&self.path, directory, file)
     }
 
-    /// Removes each partial that nobody has open, but those of the files in `keep`. Removing one that
-    /// another inbox goes on with later costs that one a new start, and nothing else.
-    pub(crate) fn discard_partials(&self, keep: &HashSet<FileId>) -> io::Result<()> {
+    /// Removes each partial of a file of `workspace_id` that nobody has open, but those of the files in
+    /// `keep`. Removing one that another inbox goes on with later costs that one a new start, and
+    /// nothing else.
+    pub(crate) fn discard_partials(
+        &self,
+        workspace_id: WorkspaceId,
+        keep: &HashSet<FileId>,
+    ) -> io::Result<()> {
         let directory = self.directory()?;
         for name in directory.names()? {
             let name = name?;
-            let Some((name, id)) = name.to_str().ok().and_then(names::partial_of) else {
+            let Ok(name) = name.to_str() else {
                 continue;
             };
-            if !keep.contains(&id) {
+            let partial = names::partial_of(workspace_id, name);
+            if partial.is_some_and(|file_id| !keep.contains(&file_id)) {
                 discard(&directory, name)?;
             }
         }
         Ok(())
+    }
+
+    /// Removes the partial of a file, if there is one and nobody has it open.
+    pub(crate) fn discard_partial(
+        &self,
+        workspace_id: WorkspaceId,
+        file_id: FileId,
+    ) -> io::Result<()> {
+        let name = names::partial(workspace_id, file_id);
+        discard(&self.directory()?, &name)
     }
 
     /// Opened anew for each piece of work, so that a folder that was removed and made again is used.

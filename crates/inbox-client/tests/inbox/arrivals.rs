@@ -75,7 +75,11 @@ async fn nothing_has_the_final_name_until_it_is_whole() {
     let stall: Fault = Box::new(|_, answer| answer.stalled_after(280_000));
     platform.break_fetches(&file, [stall]);
     let inbox = platform.inbox(folder.path()).open().await.unwrap();
-    let partial = format!(".{}.part", file.file_id.as_uuid().simple());
+    let partial = format!(
+        ".{}.{}.part",
+        file.file_id.as_uuid().simple(),
+        platform.workspace().as_uuid().simple()
+    );
     let half_there = || {
         lying_in(folder.path())
             .get(&partial)

@@ -371,10 +371,11 @@ pub(crate) fn text_and_uris(request: &Value) -> (String, Vec<String>) {
 pub(crate) fn lying_in(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder.join("files")).unwrap();
     entries
-        .map(|entry| {
+        .filter_map(|entry| {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
-            (name, fs::read(entry.path()).unwrap())
+            // One that has got another name meanwhile lies there under that.
+            Some((name, fs::read(entry.path()).ok()?))
         })
         .collect()
 }
