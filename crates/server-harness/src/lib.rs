@@ -1,4 +1,4 @@
-//! Real servers and clients for whole-process tests; for tests and benchmarks
+//! Real servers, clients and broken networks for whole-process tests; for tests and benchmarks
 //! alone.
 //!
 //! - [`Store`] is a place that a server keeps everything in, PostgreSQL or SQLite, and
@@ -9,6 +9,8 @@
 //!   builds it.
 //! - [`Client`] and [`RawConnection`] speak with a server, well-behaved and not; [`Receiver`] is
 //!   called by one.
+//! - [`FaultProxy`] stands between a client and a server, and cuts, resets, delays, trickles and
+//!   stalls what passes.
 //! - [`Ledger`] notes what was uploaded, and compares it with what a server has or what lies in a
 //!   folder.
 //!
@@ -30,6 +32,7 @@ mod folder;
 mod ledger;
 mod multipart;
 mod process;
+mod proxy;
 mod random;
 mod raw;
 mod receiver;
@@ -44,6 +47,7 @@ pub use folder::{files_in, names_in};
 pub use ledger::{Ledger, TakenFile};
 pub use multipart::{Form, Part};
 pub use process::{Process, Program};
+pub use proxy::{Counts, Direction, Fault, FaultKind, FaultProxy, Moment, Plan, Storm, Weights};
 pub use random::{Random, seed_of};
 pub use raw::RawConnection;
 pub use receiver::{Call, Receiver};
