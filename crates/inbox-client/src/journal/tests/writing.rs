@@ -1,4 +1,4 @@
-//! The thread that asked: what is answered is durable, and everybody hears of a failure.
+//! The thread that writes: what is answered is durable, and everybody hears of a failure.
 
 use std::task::{Context, Poll, Waker};
 
