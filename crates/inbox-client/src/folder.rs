@@ -67,6 +67,7 @@ impl Folder {
     }
 
     /// Where it is: absolute, without links, and UTF-8.
+    #[cfg(test)]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
