@@ -212,3 +212,6 @@ fn tell(task: &Task, failure: &Failure, pause: Duration, stop: &CancellationToke
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,9 @@ pub(crate) fn refusal(error: clap::Error) -> Refusal {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Refusal::Information(error),
+        ErrorKind::MissingSubcommand => {
+            Refusal::Wrong("a command is expected; --help lists them all".to_owned())
+        }
         ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument => {
             Refusal::Wrong(unknown_argument(named))
         }

@@ -155,10 +155,15 @@ async fn register(plan: &RegisterPlan) -> Result<(), RegisterFailure> {
         name: plan.name(),
         token: own.clone().or_else(|| plan.admin_token.clone()),
     };
-    let handed_out = ask(plan, &platform, &registration).await?;
-    let token = handed_out
-        .or(own)
-        .ok_or(RegisterFailure::NoToken(plan.id))?;
+    let answer = ask(plan, &platform, &registration).await;
+    let token = answer.and_then(|new| new.or(own).ok_or(RegisterFailure::NoToken(plan.id)));
+    let token = match token {
+        Ok(token) => token,
+        Err(failure) => {
+            place.give_back();
+            return Err(failure);
+        }
+    };
     let registration = StoredRegistration {
         platform_url: plan.platform_url.clone(),
         token,

@@ -184,3 +184,6 @@ fn default_state_folder() -> Option<PathBuf> {
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
     Some(state?.join(STATE_NAME))
 }
+
+#[cfg(test)]
+mod tests;

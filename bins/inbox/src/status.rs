@@ -173,6 +173,7 @@ impl From<CursorPosition> for Cursor {
 /// For people.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "workspace {}", self.workspace_id)?;
         let mut row = |name: &str, value: String| writeln!(f, "  {name:<12}{value}");
         row("platform", self.platform_url.clone())?;
         row("cursor", self.cursor_text())?;

@@ -247,3 +247,6 @@ fn folder_of(
         None => Err(SettingsError::FolderName),
     }
 }
+
+#[cfg(test)]
+mod tests;
