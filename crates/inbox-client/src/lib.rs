@@ -15,6 +15,8 @@
 //! - Each step can be repeated: a process that is killed anywhere leaves each file on the disk once.
 //! - An event is handed over at least once: again after a restart, if it was not confirmed.
 //!
+//! `docs/embedding-inbox.md` says more.
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //!
@@ -72,3 +74,8 @@ pub use platform::{
 pub use settings::{FetchLimits, RetryPolicy, Scope, SlowPeer, Timeouts};
 pub use status::{CursorPosition, Status, StatusError};
 pub use token::{FixedToken, TokenError, TokenSource};
+
+/// The examples of `docs/embedding-inbox.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding-inbox.md")]
+struct EmbeddingInbox;
