@@ -328,7 +328,11 @@ mod tests {
             &["status", "--platform-url=http://u:hunter2@h"],
             &["status", "--connect-timeout-secs=hunter2"],
             &["status", "--log=hunter2=hunter2"],
-            &["run", "--token=hunter2 hunter2", "--workspace-id=11111111-1111-4111-8111-111111111111"],
+            &[
+                "run",
+                "--token=hunter2 hunter2",
+                "--workspace-id=11111111-1111-4111-8111-111111111111",
+            ],
             &["register", "--admin-token=hunter2 hunter2"],
         ] {
             let sentence = refused(arguments);
@@ -339,7 +343,9 @@ mod tests {
 
     #[test]
     fn stdin_is_sent_once_under_a_name_of_its_own() {
-        let stdin = |name: &str| Source::Stdin { name: name.to_owned() };
+        let stdin = |name: &str| Source::Stdin {
+            name: name.to_owned(),
+        };
         let files = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let named = |name: &str| Some(name.to_owned());
         assert_eq!(
@@ -354,7 +360,13 @@ mod tests {
     #[test]
     fn a_media_type_is_taken_as_it_is_or_not_at_all() {
         assert_eq!(mimetype("text/x-a").unwrap().as_str(), "text/x-a");
-        for text in ["", "text", "text/plain; charset=utf-8", "a b/c", "text/\r\n"] {
+        for text in [
+            "",
+            "text",
+            "text/plain; charset=utf-8",
+            "a b/c",
+            "text/\r\n",
+        ] {
             assert!(mimetype(text).is_err(), "{text}");
         }
     }

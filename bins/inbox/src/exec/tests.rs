@@ -30,7 +30,9 @@ impl Bench {
     fn executor(&self, script: &str, timeout: Duration, grace: Duration) -> Executor {
         let folder = self.folder.path().display();
         let settings = ExecSettings {
-            command: format!("cd '{folder}' || exit 9\n{script}").parse().unwrap(),
+            command: format!("cd '{folder}' || exit 9\n{script}")
+                .parse()
+                .unwrap(),
             timeout,
             grace,
         };
@@ -82,7 +84,11 @@ async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
 async fn until_gone(process: Pid) {
     let stat = PathBuf::from(format!("/proc/{}/stat", process.as_raw_pid()));
     until(|| {
-        let dead = |text: String| text.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'));
+        let dead = |text: String| {
+            text.rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('Z'))
+        };
         let zombie = fs::read_to_string(&stat).is_ok_and(dead);
         (zombie || test_kill_process(process).is_err()).then_some(())
     })

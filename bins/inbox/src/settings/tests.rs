@@ -104,8 +104,22 @@ fn values(all: &All) -> Vec<String> {
 #[test]
 fn the_file_wins_over_the_defaults() {
     let expected = [
-        "/file/state", "1", "2", "3", "debug", "5", "6", "7", "8", "9", "10", "11", "12", "true",
-        "13", "14",
+        "/file/state",
+        "1",
+        "2",
+        "3",
+        "debug",
+        "5",
+        "6",
+        "7",
+        "8",
+        "9",
+        "10",
+        "11",
+        "12",
+        "true",
+        "13",
+        "14",
     ];
     assert_eq!(values(&read(&[], FILE)), expected);
 }
@@ -121,8 +135,22 @@ fn an_option_wins_over_the_file() {
 fn each_setting_has_a_default() {
     let all = read(&["--exec=true", "--state-dir=/state"], "");
     let expected = [
-        "/state", "10", "30", "30", DEFAULT_FILTER, "4", "1073741824", "268435456", "50", "300",
-        "65536", "60", "60", "true", "3600", "10",
+        "/state",
+        "10",
+        "30",
+        "30",
+        DEFAULT_FILTER,
+        "4",
+        "1073741824",
+        "268435456",
+        "50",
+        "300",
+        "65536",
+        "60",
+        "60",
+        "true",
+        "3600",
+        "10",
     ];
     assert_eq!(values(&all), expected);
     assert_eq!(read(&["--state-dir=/state"], "").exec, None);

@@ -55,7 +55,9 @@ impl Home {
 
     fn ids(&self, options: &[&str], file: &str) -> Vec<String> {
         let all = self.all(options, file).unwrap();
-        all.iter().map(|workspace| workspace.id.to_string()).collect()
+        all.iter()
+            .map(|workspace| workspace.id.to_string())
+            .collect()
     }
 }
 
@@ -105,7 +107,10 @@ fn a_workspace_is_where_it_was_registered_unless_a_setting_says_otherwise() {
     assert_eq!(url(&[], ""), "http://registered/");
     assert_eq!(url(&[], &table), "http://file/");
     assert_eq!(url(&[], &own), "http://table/");
-    assert_eq!(url(&[&named, "--platform-url=http://option"], &own), "http://option/");
+    assert_eq!(
+        url(&[&named, "--platform-url=http://option"], &own),
+        "http://option/"
+    );
 }
 
 #[test]
@@ -113,8 +118,13 @@ fn the_token_of_a_workspace_that_nobody_named_is_not_shown_to_another_platform()
     let home = Home::new();
     home.register(A, "http://a.example");
     home.register(B, "http://b.example");
-    let error = home.all(&["--platform-url=http://a.example"], "").unwrap_err();
-    assert!(matches!(error, SettingsError::OtherPlatform { .. }), "{error}");
+    let error = home
+        .all(&["--platform-url=http://a.example"], "")
+        .unwrap_err();
+    assert!(
+        matches!(error, SettingsError::OtherPlatform { .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -128,9 +138,15 @@ fn a_token_comes_from_the_nearest_place() {
     let named = format!("--workspace-id={A}");
     let file = format!("token = \"file\"\n[[workspace]]\nid = \"{A}\"\n");
     let table = format!("{file}token = \"table\"\n");
-    assert!(matches!(token(&[&named], ""), Err(SettingsError::NoToken(_))));
+    assert!(matches!(
+        token(&[&named], ""),
+        Err(SettingsError::NoToken(_))
+    ));
     home.register(A, "http://a.example");
-    assert!(matches!(token(&[], ""), Ok(TokenOrigin::Registration { .. })));
+    assert!(matches!(
+        token(&[], ""),
+        Ok(TokenOrigin::Registration { .. })
+    ));
     assert_eq!(given(token(&[], &file)), "file");
     assert_eq!(given(token(&[], &table)), "table");
     assert_eq!(given(token(&["--token=option"], &table)), "option");
@@ -159,14 +175,19 @@ fn several_workspaces_have_a_folder_each() {
     let home = Home::new();
     let folders = |file: &str, said: Option<&str>| {
         let all = all(&home.settings(&[], file), said.map(Path::new)).unwrap();
-        let folders = all.iter().map(|workspace| workspace.folder().display().to_string());
+        let folders = all
+            .iter()
+            .map(|workspace| workspace.folder().display().to_string());
         folders.collect::<Vec<_>>()
     };
     let one = format!("dir = \"/file\"\nworkspace_id = \"{A}\"");
     assert_eq!(folders(&one, None), ["/file"]);
     assert_eq!(folders(&one, Some("/option")), ["/option"]);
     let shared = format!("dir = \"/file\"\n{}", tables());
-    assert_eq!(folders(&shared, None), [format!("/file/{A}"), "/srv/b".to_owned()]);
+    assert_eq!(
+        folders(&shared, None),
+        [format!("/file/{A}"), "/srv/b".to_owned()]
+    );
     let expected = [format!("/option/{A}"), format!("/option/{B}")];
     assert_eq!(folders(&shared, Some("/option")), expected);
     let default = folders(&format!("workspace_id = \"{A}\""), None);
