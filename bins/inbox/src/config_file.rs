@@ -48,6 +48,8 @@ pub(crate) struct ConfigFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkspaceTable {
+    // Said in so many words, so that a missing one is told as such.
+    #[serde(deserialize_with = "Parsed::deserialize")]
     pub(crate) id: Parsed<WorkspaceId>,
     pub(crate) platform_url: Option<Parsed<PlatformUrl>>,
     pub(crate) token: Option<Secret>,

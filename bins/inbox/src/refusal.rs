@@ -41,7 +41,13 @@ pub(crate) fn refusal(error: clap::Error) -> Refusal {
             let why = why.unwrap_or_else(|| "a value is expected".to_owned());
             Refusal::Wrong(format!("{named} cannot be used: {why}"))
         }
-        _ => Refusal::Wrong(first_line(&error)),
+        kind => {
+            let why = kind.as_str().unwrap_or("it is not understood");
+            Refusal::Wrong(format!(
+                "{} cannot be used: {why}",
+                named.unwrap_or_default()
+            ))
+        }
     }
 }
 
@@ -53,11 +59,4 @@ fn unknown_argument(named: Option<String>) -> String {
         }
         None => "an argument is unknown; --help lists them all".to_owned(),
     }
-}
-
-/// clap's sentence, without the hints that it adds below.
-fn first_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }

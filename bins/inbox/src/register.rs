@@ -11,12 +11,12 @@ use log::warn;
 use pending_uploads_core::{Token, WorkspaceId};
 
 use crate::Done;
-use crate::logging;
 use crate::output::print;
 use crate::progress::Bars;
 use crate::registration::{Place, StoredRegistration, folder_of, path_of};
 use crate::signals::StopSignals;
 use crate::tokens::TokenOrigin;
+use crate::{logging, with_causes};
 
 /// What is to be registered.
 #[derive(Debug)]
@@ -92,12 +92,12 @@ pub(crate) enum RegisterFailure {
         source: CallError,
     },
     /// The platform may have registered it, and the token is lost.
-    #[error("the answer did not come: {advice}")]
+    #[error("{error}; {advice}")]
     AnswerLost {
+        /// Why, with its causes.
+        error: String,
         /// What to do.
         advice: String,
-        /// Why.
-        source: CallError,
     },
     /// Somebody would not wait for the answer.
     #[error("stopped before the answer came: {0}")]
@@ -225,8 +225,8 @@ fn failed(plan: &RegisterPlan, error: CallError) -> RegisterFailure {
         | CallError::BrokenOff
         | CallError::Unavailable { .. }
         | CallError::Malformed { .. } => RegisterFailure::AnswerLost {
+            error: with_causes(&error),
             advice: advice(plan),
-            source: error,
         },
         source => RegisterFailure::Refused {
             id: plan.id,
