@@ -8,15 +8,15 @@ use inbox_client::{
     TokenSource,
 };
 use log::warn;
-use pending_uploads_core::{Token, WorkspaceId};
+use pending_uploads_core::{Report, Token, WorkspaceId};
 
 use crate::Done;
+use crate::logging;
 use crate::output::print;
 use crate::progress::Bars;
 use crate::registration::{Place, StoredRegistration, folder_of, path_of};
 use crate::signals::StopSignals;
 use crate::tokens::TokenOrigin;
-use crate::{logging, with_causes};
 
 /// What is to be registered.
 #[derive(Debug)]
@@ -225,7 +225,7 @@ fn failed(plan: &RegisterPlan, error: CallError) -> RegisterFailure {
         | CallError::BrokenOff
         | CallError::Unavailable { .. }
         | CallError::Malformed { .. } => RegisterFailure::AnswerLost {
-            error: with_causes(&error),
+            error: Report(&error).to_string(),
             advice: advice(plan),
         },
         source => RegisterFailure::Refused {
