@@ -21,6 +21,7 @@ static METADATA: LazyLock<Metadata> = LazyLock::new(|| {
 const FLOORS: [&[&str]; 3] = [
     &["pending-uploads-core", "pg-cluster"],
     &[
+        "server-harness",
         "pending-uploads-pg",
         "pending-uploads-sqlite",
         "upload-http",
@@ -28,6 +29,12 @@ const FLOORS: [&[&str]; 3] = [
     ],
     &["platform-server", "inbox", "xtask"],
 ];
+
+/// Crates for tests and benchmarks alone. They may name what they like; nothing that is delivered
+/// may need one.
+const FOR_TESTS: [&str; 2] = ["pg-cluster", "server-harness"];
+/// Who needs them to be built nevertheless: what runs the tests, and one another.
+const NEEDS_TEST_CRATES: [&str; 2] = ["xtask", "server-harness"];
 
 /// Crates that speak HTTP.
 const HTTP: [&str; 6] = ["actix-http", "actix-web", "http", "hyper", "h2", "reqwest"];
@@ -82,8 +89,15 @@ fn is_needed_to_build(kind: &DepKindInfo) -> bool {
     kind.kind != DependencyKind::Development
 }
 
-/// The members that name `dependency` as one that they cannot be built without.
+/// The members, those for tests aside, that name `dependency` as one that they cannot be built
+/// without.
 fn who_names(dependency: &str) -> BTreeSet<&'static str> {
+    let mut found = everyone_who_names(dependency);
+    found.retain(|name| !FOR_TESTS.contains(name));
+    found
+}
+
+fn everyone_who_names(dependency: &str) -> BTreeSet<&'static str> {
     let names = |package: &&Package| {
         package
             .dependencies
@@ -128,6 +142,16 @@ fn dependencies_point_down_only() {
             );
         }
     }
+}
+
+#[test]
+fn what_is_for_tests_is_needed_by_nothing_that_is_delivered() {
+    let allowed = BTreeSet::from(NEEDS_TEST_CRATES);
+    for crate_ in FOR_TESTS {
+        let needed_by = everyone_who_names(crate_);
+        assert!(needed_by.is_subset(&allowed), "{crate_}: {needed_by:?}");
+    }
+    assert!(everyone_who_names("pg-cluster").contains("server-harness"));
 }
 
 #[test]

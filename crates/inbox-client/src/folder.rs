@@ -1,9 +1,9 @@
 //! The folder that files arrive in: each is there whole under its final name, or not at all.
 //!
-//! A file grows as a *partial*, `.<32 hex of its id>.part`, in the same folder, and is *placed* under
-//! `<32 hex of its id>-<safe name>` when it is whole, checked and synced. Both names are functions of
-//! the file, so that fetching it again cannot make a second copy; and any number of inboxes may share
-//! a folder. Nothing is ever overwritten, and no link is followed.
+//! A file grows as a *partial*, `.<32 hex of its id>.<32 hex of its workspace's>.part`, in the same
+//! folder, and is *placed* under `<32 hex of its id>-<safe name>` when it is whole, checked and synced.
+//! Both names are functions of the file, so that fetching it again cannot make a second copy; and any
+//! number of inboxes may share a folder. Nothing is ever overwritten, and no link is followed.
 
 mod directory;
 mod names;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use log::trace;
-use pending_uploads_core::FileId;
+use pending_uploads_core::{FileId, WorkspaceId};
 
 use self::directory::{Directory, Rights};
 pub(crate) use self::partial::{Partial, PartialError};
@@ -67,6 +67,7 @@ impl Folder {
     }
 
     /// Where it is: absolute, without links, and UTF-8.
+    #[cfg(test)]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -79,7 +80,9 @@ impl Folder {
     /// The path of `file` if it lies here whole, which is found out by reading it. What is answered is
     /// durable: a process may have been killed between the file's last step and its sync.
     pub(crate) fn find(&self, file: &WaitingFile) -> io::Result<Option<PathBuf>> {
-        let directory = self.directory()?;
+        let Some(directory) = self.directory_if_there()? else {
+            return Ok(None);
+        };
         for name in names::finals(file) {
             if directory.holds(&name, file)? {
                 directory.sync()?;
@@ -93,7 +96,9 @@ impl Folder {
     /// The path of the file with this id under whatever final name, which is to say that it was whole
     /// when it was placed. Where there are several, the one that was placed last.
     pub(crate) fn find_by_id(&self, file_id: FileId) -> io::Result<Option<PathBuf>> {
-        let directory = self.directory()?;
+        let Some(directory) = self.directory_if_there()? else {
+            return Ok(None);
+        };
         let prefix = names::final_prefix(file_id);
         let mut last: Option<String> = None;
         for name in directory.names()? {
@@ -116,35 +121,63 @@ impl Folder {
     /// [`PartialError::Busy`] when another process or task has it open; [`PartialError::DiskFull`] and
     /// [`PartialError::Io`].
     pub(crate) fn partial(&self, file: &WaitingFile) -> Result<Partial, PartialError> {
-        let directory = match self.directory() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_private(&self.path)?;
-                self.directory()?
-            }
-            directory => directory?,
+        let directory = if let Some(directory) = self.directory_if_there()? {
+            directory
+        } else {
+            make_private(&self.path)?;
+            self.directory()?
         };
         Partial::open(&self.path, directory, file)
     }
 
-    /// Removes each partial that nobody has open, but those of the files in `keep`. Removing one that
-    /// another inbox goes on with later costs that one a new start, and nothing else.
-    pub(crate) fn discard_partials(&self, keep: &HashSet<FileId>) -> io::Result<()> {
-        let directory = self.directory()?;
+    /// Removes each partial of a file of `workspace_id` that nobody has open, but those of the files in
+    /// `keep`. Removing one that another inbox goes on with later costs that one a new start, and
+    /// nothing else.
+    pub(crate) fn discard_partials(
+        &self,
+        workspace_id: WorkspaceId,
+        keep: &HashSet<FileId>,
+    ) -> io::Result<()> {
+        let Some(directory) = self.directory_if_there()? else {
+            return Ok(());
+        };
         for name in directory.names()? {
             let name = name?;
-            let Some((name, id)) = name.to_str().ok().and_then(names::partial_of) else {
+            let Ok(name) = name.to_str() else {
                 continue;
             };
-            if !keep.contains(&id) {
+            let partial = names::partial_of(workspace_id, name);
+            if partial.is_some_and(|file_id| !keep.contains(&file_id)) {
                 discard(&directory, name)?;
             }
         }
         Ok(())
     }
 
+    /// Removes the partial of a file, if there is one and nobody has it open.
+    pub(crate) fn discard_partial(
+        &self,
+        workspace_id: WorkspaceId,
+        file_id: FileId,
+    ) -> io::Result<()> {
+        let name = names::partial(workspace_id, file_id);
+        match self.directory_if_there()? {
+            Some(directory) => discard(&directory, &name),
+            None => Ok(()),
+        }
+    }
+
     /// Opened anew for each piece of work, so that a folder that was removed and made again is used.
     fn directory(&self) -> io::Result<Directory> {
         Directory::open(&self.path)
+    }
+
+    /// None when somebody has removed it: then nothing is in it.
+    fn directory_if_there(&self) -> io::Result<Option<Directory>> {
+        match self.directory() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            directory => directory.map(Some),
+        }
     }
 }
 

@@ -270,10 +270,9 @@ fn log_journaled(entry: &Entry) {
         Entry::Acked(file_id) => ("acked", Some(*file_id)),
         Entry::Confirmed(file_id) => ("confirmed", Some(*file_id)),
     };
-    match file_id {
-        Some(id) => {
-            trace!(step = "journaled", entry = entry, file_id:% = id; "an entry is durable")
-        }
-        None => trace!(step = "journaled", entry = entry; "an entry is durable"),
+    if let Some(file_id) = file_id {
+        trace!(step = "journaled", entry = entry, file_id:% = file_id; "an entry is durable");
+    } else {
+        trace!(step = "journaled", entry = entry; "an entry is durable");
     }
 }

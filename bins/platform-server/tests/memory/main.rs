@@ -3,17 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "the suite of the whole process uses the rest"
-)]
-#[path = "../suite/support/mod.rs"]
-mod support;
-
+use server_harness::{
+    Answer, Client, Form, Server, Store, Workspace, bytes, on_each_store, sha256,
+};
 use tokio::sync::Mutex;
-
-use support::{Answer, Client, Form, Server, Store, Workspace, bytes, on_each_store, sha256};
 
 const UPLOADS: usize = 32;
 const DOWNLOADS: usize = 8;

@@ -5,11 +5,11 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::client::{remember_secret, text};
-use crate::support::database::db_value;
-use crate::support::{
+use server_harness::database::db_value;
+use server_harness::{
     Client, Form, Receiver, Server, ServerBuilder, Store, Workspace, bytes, eventually, sha256,
 };
+use server_harness::{remember_secret, text};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

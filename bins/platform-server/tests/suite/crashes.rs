@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{
+use server_harness::{
     Form, Part, RawConnection, Server, Store, Workspace, bytes, eventually, on_each_store,
 };
 

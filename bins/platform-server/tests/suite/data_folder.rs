@@ -8,9 +8,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::client::{remember_secret, text};
-use crate::support::store::{DataFolder, names_in};
-use crate::support::{ServerBuilder, Store, Workspace, bytes, sha256};
+use server_harness::{DataFolder, names_in};
+use server_harness::{ServerBuilder, Store, Workspace, bytes, sha256};
+use server_harness::{remember_secret, text};
 
 /// A schema that no program of today knows.
 pub(crate) const NEWER: &str = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
@@ -233,13 +233,15 @@ async fn each_way_to_name_the_folder_leads_to_the_same_one() {
 }
 
 /// A data folder appears where a server runs, so that every server under test runs in a temporary
-/// folder: `support/server.rs` sees to it, and nobody else may start one.
+/// folder: the harness sees to it, and nobody else may start one.
 #[test]
 fn no_server_under_test_runs_in_the_source_tree() {
     // Spelled so that this file does not find itself.
     let binary = concat!("CARGO_BIN", "_EXE");
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let harness = package.join("../../crates/server-harness");
     let mut starters = Vec::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")];
+    let mut folders = vec![package.join("tests"), harness];
     while let Some(folder) = folders.pop() {
         for name in names_in(&folder) {
             let path = folder.join(name);
@@ -253,5 +255,8 @@ fn no_server_under_test_runs_in_the_source_tree() {
     let [starter] = &*starters else {
         unreachable!("servers are started in more than one place: {starters:?}")
     };
-    assert!(starter.ends_with("support/server.rs"), "{starter:?}");
+    assert!(
+        starter.ends_with("server-harness/src/binary.rs"),
+        "{starter:?}"
+    );
 }

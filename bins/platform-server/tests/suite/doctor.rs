@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use pg_cluster::TestDatabase;
 
-use crate::support::database::{db_value, migrate, migrated};
-use crate::support::store::DataFolder;
-use crate::support::{ServerBuilder, bytes, sha256};
+use server_harness::DataFolder;
+use server_harness::database::{db_value, migrate, migrated};
+use server_harness::{ServerBuilder, bytes, sha256};
 
 /// What a person at the terminal gets.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Files that nobody came for.
 
-use crate::support::client::text;
-use crate::support::{Store, eventually, on_each_store};
+use server_harness::text;
+use server_harness::{Store, eventually, on_each_store};
 
 on_each_store! {
     a_file_that_expired_is_gone_and_the_feed_says_so,

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::support::{Form, Store, Workspace, on_each_store};
+use server_harness::{Form, Store, Workspace, on_each_store};
 
 on_each_store! {
     another_workspaces_file_is_as_if_it_were_not_there,

@@ -1,6 +1,5 @@
 //! A server that is killed again and again, at any moment, under uploads.
 
-use std::env;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -8,10 +7,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use uuid::Uuid;
 
-use crate::support::{
-    Client, Ledger, Random, ServerBuilder, Store, Workspace, bytes, on_each_store,
+use server_harness::{
+    Client, Ledger, Random, ServerBuilder, Store, Workspace, bytes, on_each_store, seed_of,
 };
 
 on_each_store! {
@@ -36,7 +34,7 @@ const UPLOADERS: u64 = 6;
 const KIB: usize = 1024;
 
 async fn a_server_that_is_killed_again_and_again_keeps_every_promise(store: Store) {
-    let seed = seed();
+    let seed = seed_of(SEED_VARIABLE);
     let mut random = Random::from_seed(seed);
     let server = builder(&store).start();
     let (workspace, client) = server.workspace().await;
@@ -71,22 +69,6 @@ async fn a_server_that_is_killed_again_and_again_keeps_every_promise(store: Stor
     let server = builder(&store).start();
     ledger.check(&server.client(&workspace)).await;
     store.wait_until_nothing_is_staged().await;
-}
-
-/// The seed, which is shown when the test fails.
-#[expect(
-    clippy::print_stderr,
-    reason = "the test harness shows it when the test fails"
-)]
-fn seed() -> u64 {
-    let given = env::var(SEED_VARIABLE).ok();
-    let seed = given.map_or_else(any_seed, |seed| seed.parse().unwrap());
-    eprintln!("{SEED_VARIABLE}={seed}");
-    seed
-}
-
-fn any_seed() -> u64 {
-    Uuid::new_v4().as_u64_pair().0 >> 16
 }
 
 /// A server that sweeps soon what dead ones have left.
@@ -151,6 +133,6 @@ fn some_files(random: &mut Random) -> Vec<Vec<u8>> {
         7 | 8 => &[3 * KIB * KIB],
         _ => &[KIB, 1500 * KIB, 100 * KIB, 300 * KIB],
     };
-    let file = |length: &usize| bytes(random.next(), *length);
+    let file = |length: &usize| bytes(random.any(), *length);
     lengths.iter().map(file).collect()
 }

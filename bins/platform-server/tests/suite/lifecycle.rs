@@ -7,9 +7,9 @@ use rustix::process::Signal;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::client::text;
-use crate::support::database::migrate;
-use crate::support::{Form, RawConnection, ServerBuilder, Store, bytes, eventually, on_each_store};
+use server_harness::database::migrate;
+use server_harness::text;
+use server_harness::{Form, RawConnection, ServerBuilder, Store, bytes, eventually, on_each_store};
 
 on_each_store! {
     the_first_line_says_where_it_listens_and_where_it_stores,

@@ -1,6 +1,6 @@
 //! What an operator sees: log lines and metrics.
 
-use crate::support::{Form, Server, Store, eventually, on_each_store};
+use server_harness::{Form, Server, Store, eventually, on_each_store};
 
 on_each_store! {
     each_step_of_a_file_is_one_line_and_one_count,

@@ -20,8 +20,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 mod copy;
 mod crashes;
 mod data_folder;

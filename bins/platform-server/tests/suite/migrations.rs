@@ -4,8 +4,8 @@ use pg_cluster::TestDatabase;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::database::{db_value, migrate, migrated};
-use crate::support::{Form, ServerBuilder};
+use server_harness::database::{db_value, migrate, migrated};
+use server_harness::{Form, ServerBuilder};
 
 const TABLES: &str = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' \
      AND tablename <> 'refinery_schema_history'";

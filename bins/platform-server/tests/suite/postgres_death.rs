@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use pg_cluster::{Cluster, ClusterOptions, Durability};
 
-use crate::support::database::{db_count, migrate};
-use crate::support::{Answer, Client, Ledger, ServerBuilder, bytes, eventually};
+use server_harness::database::{db_count, migrate};
+use server_harness::{Answer, Client, Ledger, ServerBuilder, bytes, eventually};
 
 const MIB: usize = 1024 * 1024;
 const UPLOADERS: u64 = 4;

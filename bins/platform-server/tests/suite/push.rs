@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::client::remember_secret;
-use crate::support::{
+use server_harness::remember_secret;
+use server_harness::{
     Answer, Client, Form, Receiver, Server, Store, Workspace, bytes, on_each_store,
 };
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{
+use server_harness::{
     Answer, Client, Form, Part, RawConnection, Store, Workspace, bytes, on_each_store,
 };
 

@@ -1,6 +1,6 @@
 //! Wrong settings: one sentence, exit code 2, and no secret in it.
 
-use crate::support::ServerBuilder;
+use server_harness::ServerBuilder;
 
 const URL: &str = "postgres://user:hunter2@127.0.0.1:1/database";
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{
+use server_harness::{
     Client, Form, RawConnection, Server, Store, Workspace, bytes, on_each_store, sha256,
 };
 

@@ -2,8 +2,8 @@
 
 use pg_cluster::{Cluster, ClusterOptions, Tls};
 
-use crate::support::database::migrated;
-use crate::support::{Form, ServerBuilder};
+use server_harness::database::migrated;
+use server_harness::{Form, ServerBuilder};
 
 fn tls_cluster() -> Cluster {
     Cluster::start(ClusterOptions::default().tls(Tls::OwnCertificate)).unwrap()

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::client::text;
-use crate::support::{
+use server_harness::text;
+use server_harness::{
     Client, Form, Part, RawConnection, Server, Store, Workspace, bytes, on_each_store, sha256,
 };
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::client::text;
-use crate::support::{Form, Part, Store, bytes, eventually, on_each_store, sha256};
+use server_harness::text;
+use server_harness::{Form, Part, Store, bytes, eventually, on_each_store, sha256};
 
 on_each_store! {
     a_file_goes_from_the_page_to_the_workspace,

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use bytes::{Bytes, BytesMut};
+use log::warn;
+use pending_uploads_core::FileId;
 use tokio::task::spawn_blocking;
 
 use super::Engine;
@@ -62,6 +64,15 @@ impl Engine {
         self.room
             .reserve(missing, free, spare)
             .ok_or(Setback::DiskFull)
+    }
+
+    /// Removes what is there of a file that will not arrive. What is left is removed after a list.
+    pub(super) async fn discard_partial(&self, file_id: FileId) {
+        let (folder, workspace_id) = (self.folder.clone(), self.workspace_id);
+        let discarded = blocking(move || folder.discard_partial(workspace_id, file_id)).await;
+        if let Ok(Err(error)) = discarded {
+            warn!(file_id:% = file_id, error:% = error; "a partial could not be removed");
+        }
     }
 
     /// Brings the rest of the file.

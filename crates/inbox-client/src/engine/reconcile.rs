@@ -151,7 +151,9 @@ impl Engine {
     /// Partials of files that nobody is waiting for any more take up room.
     async fn discard_partials(&self) {
         let (folder, waiting) = (self.folder.clone(), self.files.waiting());
-        let discarded = spawn_blocking(move || folder.discard_partials(&waiting)).await;
+        let workspace_id = self.workspace_id;
+        let discard = move || folder.discard_partials(workspace_id, &waiting);
+        let discarded = spawn_blocking(discard).await;
         if let Ok(Err(error)) = discarded {
             warn!(error:% = error; "old partials could not be removed");
         }

@@ -176,6 +176,7 @@ impl Engine {
     /// The file will not arrive: that is written down, and told, unless it was lost before.
     pub(super) async fn lose(&self, lost: LostFile) {
         let (file_id, reason) = (lost.uri.file_id, lost.reason);
+        self.discard_partial(file_id).await;
         if !self.files.was_lost_before(file_id) {
             if self
                 .book
@@ -195,8 +196,6 @@ impl Engine {
                 .await;
         }
         self.files.settle_lost(file_id, reason);
-        // After the next list, what was there of it is removed.
-        self.lists.poke();
     }
 }
 

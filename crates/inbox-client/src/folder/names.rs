@@ -1,6 +1,6 @@
 //! The names that a file has in the folder, first as a partial and then for good.
 
-use pending_uploads_core::FileId;
+use pending_uploads_core::{FileId, WorkspaceId};
 
 use crate::WaitingFile;
 
@@ -8,9 +8,11 @@ use crate::WaitingFile;
 /// else: the agent has written to the file there, say, and it came again.
 const MAX_FINALS: u32 = 99;
 
-/// `.<32 hex>.part`.
-pub(super) fn partial(file_id: FileId) -> String {
-    format!(".{}.part", hex(file_id))
+/// `.<32 hex>.<32 hex of the workspace>.part`. Inboxes of several workspaces may share a folder, and
+/// each clears away its own partials alone.
+pub(super) fn partial(workspace_id: WorkspaceId, file_id: FileId) -> String {
+    let workspace = workspace_id.as_uuid().simple();
+    format!(".{}.{workspace}.part", hex(file_id))
 }
 
 /// What stands before the safe name: `<32 hex>-`.
@@ -35,11 +37,12 @@ pub(super) fn order(name: &str) -> (usize, &str) {
     (name.len(), name)
 }
 
-/// The file whose partial has this name, if it is exactly such a name.
-pub(super) fn partial_of(name: &str) -> Option<(&str, FileId)> {
-    let digits = name.strip_prefix('.')?.strip_suffix(".part")?;
-    let id: FileId = digits.parse().ok()?;
-    (partial(id) == name).then_some((name, id))
+/// The file whose partial has this name, if it is exactly such a name and the file is one of
+/// `workspace_id`.
+pub(super) fn partial_of(workspace_id: WorkspaceId, name: &str) -> Option<FileId> {
+    let (digits, _) = name.strip_prefix('.')?.split_once('.')?;
+    let file_id = digits.parse().ok()?;
+    (partial(workspace_id, file_id) == name).then_some(file_id)
 }
 
 fn hex(file_id: FileId) -> String {

@@ -67,7 +67,7 @@ impl Partial {
         directory: Directory,
         target: &WaitingFile,
     ) -> Result<Self, PartialError> {
-        let name = names::partial(target.file_id);
+        let name = names::partial(target.workspace_id, target.file_id);
         let file = open_locked(&directory, &name, target)?;
         let (hasher, len) = directory::hash(&file)?;
         let mut partial = Self {

@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 
 use pending_uploads_core::{FileId, Filename, Mimetype, Sha256, WorkspaceId};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::*;
 
+const WORKSPACE: WorkspaceId = WorkspaceId::from_uuid(Uuid::from_u128(0xA));
 const BYTES: &[u8] = b"every byte of a file that was sent";
 
 /// A folder of its own, in which nothing is yet.
@@ -28,7 +30,7 @@ fn folder() -> (TempDir, Folder) {
 /// The announcement of a file `report.pdf` of these bytes.
 fn waiting(bytes: &[u8]) -> WaitingFile {
     WaitingFile {
-        workspace_id: WorkspaceId::generate(),
+        workspace_id: WORKSPACE,
         file_id: FileId::generate(),
         filename: Filename::sanitize("report.pdf"),
         mimetype: Mimetype::parse("application/pdf"),
@@ -51,8 +53,16 @@ fn final_path(folder: &Folder, file: &WaitingFile, number: u32) -> PathBuf {
     folder.path().join(name)
 }
 
+fn partial_name(file: &WaitingFile) -> String {
+    format!(
+        ".{}.{}.part",
+        hex(file),
+        file.workspace_id.as_uuid().simple()
+    )
+}
+
 fn partial_path(folder: &Folder, file: &WaitingFile) -> PathBuf {
-    folder.path().join(format!(".{}.part", hex(file)))
+    folder.path().join(partial_name(file))
 }
 
 /// Brings all the bytes and places the file.

@@ -71,11 +71,15 @@ async fn a_fetch_that_was_cut_off_goes_on_where_it_stopped() {
 #[tokio::test]
 async fn nothing_has_the_final_name_until_it_is_whole() {
     let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
-    let file = platform.upload(&[7; 300_000]);
+    let file = platform.upload(&vec![7; 300_000]);
     let stall: Fault = Box::new(|_, answer| answer.stalled_after(280_000));
     platform.break_fetches(&file, [stall]);
     let inbox = platform.inbox(folder.path()).open().await.unwrap();
-    let partial = format!(".{}.part", file.file_id.as_uuid().simple());
+    let partial = format!(
+        ".{}.{}.part",
+        file.file_id.as_uuid().simple(),
+        platform.workspace().as_uuid().simple()
+    );
     let half_there = || {
         lying_in(folder.path())
             .get(&partial)

@@ -93,7 +93,7 @@ async fn a_file_whose_announcement_cannot_be_read_is_lost() {
     let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
     let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
     let id = "22222222-2222-4222-8222-222222222222";
-    platform.announce(json!({"file_id": id, "name": "x", "size": -1}));
+    platform.announce(&json!({"file_id": id, "name": "x", "size": -1}));
     let lost = next_lost(&mut inbox).await;
     assert_eq!(lost.reason, LostReason::Refused);
     assert_eq!(lost.uri.file_id.to_string(), id);
@@ -115,7 +115,7 @@ async fn a_lost_file_that_is_listed_again_arrives_after_all() {
 #[tokio::test]
 async fn what_another_inbox_left_half_done_is_cleared_away_when_the_file_is_gone() {
     let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
-    let file = platform.upload(&[1; 300_000]);
+    let file = platform.upload(&vec![1; 300_000]);
     let stall: Fault = Box::new(|_, answer| answer.stalled_after(280_000));
     platform.break_fetches(&file, [stall]);
     let inbox = platform.inbox(folder.path()).open().await.unwrap();

@@ -49,7 +49,7 @@ async fn the_whole_row_is_handed_on_in_both_shapes_of_a2a() {
     let file = platform.upload(b"x");
     let uri = file.uri().to_string();
     platform.send(
-        json!({"jsonrpc": "2.0", "method": "message/send", "params": {"message": {
+        &json!({"jsonrpc": "2.0", "method": "message/send", "params": {"message": {
         "parts": [{"url": uri, "filename": "x"}, {"kind": "file", "file": {"uri": uri}}]}}}),
     );
     let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
@@ -91,7 +91,7 @@ async fn a_message_about_a_file_that_never_was_is_not_held_back_for_ever() {
     let not_ours = uri(WorkspaceId::generate());
     let parts = [ours, not_ours].map(|uri| json!({"url": uri.to_string()}));
     let request = json!({"parts": parts});
-    platform.send(request.clone());
+    platform.send(&request);
     let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
     assert_eq!(next_lost(&mut inbox).await.uri, ours);
     assert_eq!(next_request(&mut inbox).await, request);

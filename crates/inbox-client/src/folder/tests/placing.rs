@@ -8,7 +8,7 @@ fn a_file_has_its_name_when_it_is_whole_and_not_before() {
     let file = waiting(BYTES);
     let mut partial = folder.partial(&file).unwrap();
     partial.append(BYTES).unwrap();
-    assert_eq!(names_in(folder.path()), [format!(".{}.part", hex(&file))]);
+    assert_eq!(names_in(folder.path()), [partial_name(&file)]);
     assert_eq!(folder.find(&file).unwrap(), None);
     assert_eq!(folder.find_by_id(file.file_id).unwrap(), None);
 

@@ -113,6 +113,11 @@ fn a_sound_line_that_says_nothing_known_is_damage() {
     ));
 }
 
+/// How many lines end in `bytes`.
+fn whole_lines(bytes: &[u8]) -> usize {
+    bytes.split(|byte| *byte == b'\n').count() - 1
+}
+
 proptest! {
     #[test]
     fn a_journal_that_was_cut_at_any_byte_says_a_prefix(
@@ -122,10 +127,9 @@ proptest! {
         let bytes = written(&appends);
         let at = at.index(bytes.len());
         let found = lines::read(&bytes[..at]).unwrap();
-        let whole_lines = bytes[..at].iter().filter(|byte| **byte == b'\n').count();
         let said = found.map(|found| found.records);
         let expected = prefixes(&appends);
-        prop_assert_eq!(said.as_ref(), whole_lines.checked_sub(1).map(|many| &expected[many]));
+        prop_assert_eq!(said.as_ref(), whole_lines(&bytes[..at]).checked_sub(1).map(|many| &expected[many]));
     }
 
     #[test]
@@ -136,7 +140,7 @@ proptest! {
     ) {
         let mut bytes = written(&appends);
         let at = at.index(bytes.len());
-        let touched = bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+        let touched = whole_lines(&bytes[..at]);
         bytes[at] ^= flip;
         match lines::read(&bytes) {
             Err(Unsound::Damaged(_)) => {}

@@ -11,13 +11,13 @@ use super::*;
 const FILES: u128 = 10_000;
 /// How many appends are measured at a time.
 const APPENDS: u128 = 2_000;
-const ROUNDS: usize = 5;
+const TASKS: [u128; 4] = [1, 4, 16, 64];
+const ROUNDS: usize = 9;
 
-/// The median of so many rounds.
-fn median(mut round: impl FnMut() -> f64) -> f64 {
-    let mut rounds: Vec<_> = (0..ROUNDS).map(|_| round()).collect();
+fn median(rounds: impl Iterator<Item = f64>) -> f64 {
+    let mut rounds: Vec<_> = rounds.collect();
     rounds.sort_by(f64::total_cmp);
-    rounds[ROUNDS / 2]
+    rounds[rounds.len() / 2]
 }
 
 fn per_second(many: u128, began: Instant) -> f64 {
@@ -28,22 +28,26 @@ fn per_second(many: u128, began: Instant) -> f64 {
 #[test]
 #[ignore = "it measures"]
 fn appends_alone_and_in_groups() {
-    let alone = median(|| {
-        let state = State::new();
-        let mut journal = state.journal();
-        let began = Instant::now();
-        for number in 0..APPENDS {
-            journal.append(&[Entry::Arrived(arrived(number))]).unwrap();
-        }
-        let rate = per_second(APPENDS, began);
-        assert_eq!(state.records().files.len() as u128, APPENDS);
-        rate
-    });
+    // Rounds are interleaved, so that a disk that others use as well is as unfair to each.
+    let rounds: Vec<_> = (0..ROUNDS).map(|_| (alone(), TASKS.map(grouped))).collect();
+    let alone = median(rounds.iter().map(|(alone, _)| *alone));
     println!("each append synced alone: {alone:.0}/s");
-    for tasks in [1, 4, 16, 64] {
-        let grouped = median(|| grouped(tasks));
+    for (number, tasks) in TASKS.iter().enumerate() {
+        let grouped = median(rounds.iter().map(|(_, grouped)| grouped[number]));
         println!("{tasks} tasks over one writer: {grouped:.0}/s");
     }
+}
+
+fn alone() -> f64 {
+    let state = State::new();
+    let mut journal = state.journal();
+    let began = Instant::now();
+    for number in 0..APPENDS {
+        journal.append(&[Entry::Arrived(arrived(number))]).unwrap();
+    }
+    let rate = per_second(APPENDS, began);
+    assert_eq!(state.records().files.len() as u128, APPENDS);
+    rate
 }
 
 fn grouped(tasks: u128) -> f64 {
@@ -86,7 +90,7 @@ fn opening_and_compacting_with_many_files() {
             .unwrap();
     }
     drop(journal);
-    let opening = || {
+    let opening = |_| {
         let began = Instant::now();
         let (_journal, records) = state.open().unwrap();
         assert_eq!(records.files.len() as u128, FILES);
@@ -95,7 +99,7 @@ fn opening_and_compacting_with_many_files() {
     let len = state.bytes().len();
     println!(
         "{FILES} files, {len} bytes: opened in {:.1} ms",
-        median(opening)
+        median((0..ROUNDS).map(opening))
     );
     let mut journal = state.journal();
     journal
@@ -111,5 +115,5 @@ fn opening_and_compacting_with_many_files() {
         journal.len
     );
     drop(journal);
-    println!("then opened in {:.1} ms", median(opening));
+    println!("then opened in {:.1} ms", median((0..ROUNDS).map(opening)));
 }

@@ -31,16 +31,16 @@ async fn when_a_writer_is_closed_everything_is_written_and_the_lock_is_free() {
     let state = State::new();
     let writer = JournalWriter::start(state.journal(), clock()).unwrap();
     let written: Vec<_> = (1..=300).map(|n| Entry::Arrived(arrived(n))).collect();
-    let mut writes: Vec<_> = written
+    let mut asked: Vec<_> = written
         .iter()
         .map(|entry| Box::pin(writer.write(vec![entry.clone()])))
         .collect();
     // Each is asked for, and nobody waits for it.
-    for write in &mut writes {
-        let polled = write.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    for each in &mut asked {
+        let polled = each.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(polled, Poll::Pending | Poll::Ready(Ok(()))));
     }
-    drop(writes);
+    drop(asked);
     writer.close().await;
     let (_journal, records) = state.open().unwrap();
     assert_eq!(records, all_told(&written));
@@ -72,8 +72,8 @@ async fn everybody_hears_of_a_failure_and_of_its_kind() {
         .open("/dev/full")
         .unwrap();
     let writer = JournalWriter::start(journal, clock()).unwrap();
-    let writes = (0..10).map(|seq| writer.write(vec![cursor(seq)]));
-    let answers = futures_util::future::join_all(writes).await;
+    let asked = (0..10).map(|seq| writer.write(vec![cursor(seq)]));
+    let answers = futures_util::future::join_all(asked).await;
     // There is no room in that device, and nothing can be cut off from it either.
     assert!(answers.iter().all(Result::is_err));
     assert!(

@@ -114,7 +114,7 @@ impl StandIn {
     /// Has a file of these bytes wait, and announces it.
     pub(crate) fn upload(&self, bytes: &[u8]) -> WaitingFile {
         let file = self.hold(bytes);
-        self.append("chat_upload_receive", said(&file));
+        self.append("chat_upload_receive", &said(&file));
         file
     }
 
@@ -140,13 +140,13 @@ impl StandIn {
     }
 
     /// Announces a file with this body.
-    pub(crate) fn announce(&self, body: Value) {
+    pub(crate) fn announce(&self, body: &Value) {
         self.append("chat_upload_receive", body);
     }
 
     /// Announces a file that waits already.
     pub(crate) fn announce_late(&self, file: &WaitingFile) {
-        self.announce(said(file));
+        self.announce(&said(file));
     }
 
     /// Gives each row of the feed another id, so that every cursor is gone.
@@ -159,11 +159,11 @@ impl StandIn {
     /// Says in the feed that a file expired.
     pub(crate) fn announce_expiry(&self, file: &WaitingFile) {
         let body = json!({"file_id": file.file_id.to_string(), "name": "x", "size": 1});
-        self.append("chat_upload_expired", body);
+        self.append("chat_upload_expired", &body);
     }
 
     /// Sends a message with this request.
-    pub(crate) fn send(&self, request: Value) {
+    pub(crate) fn send(&self, request: &Value) {
         self.append("message/send", request);
     }
 
@@ -173,10 +173,10 @@ impl StandIn {
         let mention =
             |file: &&WaitingFile| json!({"kind": "file", "file": {"uri": file.uri().to_string()}});
         parts.extend(files.iter().map(mention));
-        self.send(json!({"params": {"message": {"role": "user", "parts": parts}}}));
+        self.send(&json!({"params": {"message": {"role": "user", "parts": parts}}}));
     }
 
-    fn append(&self, method: &str, body: Value) {
+    fn append(&self, method: &str, body: &Value) {
         let kind = if method == "chat_upload_expired" {
             method
         } else {
@@ -371,10 +371,11 @@ pub(crate) fn text_and_uris(request: &Value) -> (String, Vec<String>) {
 pub(crate) fn lying_in(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder.join("files")).unwrap();
     entries
-        .map(|entry| {
+        .filter_map(|entry| {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
-            (name, fs::read(entry.path()).unwrap())
+            // One that has got another name meanwhile lies there under that.
+            Some((name, fs::read(entry.path()).ok()?))
         })
         .collect()
 }

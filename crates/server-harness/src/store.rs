@@ -2,8 +2,7 @@
 //! have the same answer whichever it is.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pg_cluster::TestDatabase;
@@ -11,18 +10,21 @@ use rusqlite::types::FromSql;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
-use super::database::{db_count, db_value, migrated};
-use super::{ServerBuilder, eventually};
+use crate::database::{db_count, db_value, migrated};
+use crate::{ServerBuilder, eventually, names_in};
 
 /// Makes two tests of each `async fn name(store: Store)`: `on_postgres::name` and `on_sqlite::name`.
 /// One that is not listed is dead code, which the compiler complains about.
+///
+/// The test's own crate needs `tokio` with `macros` and `rt-multi-thread`.
+#[macro_export]
 macro_rules! on_each_store {
     ($($name:ident),+ $(,)?) => {
         mod on_postgres {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    super::$name($crate::support::Store::postgres()).await;
+                    super::$name($crate::Store::postgres()).await;
                 }
             )+
         }
@@ -31,20 +33,19 @@ macro_rules! on_each_store {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    super::$name($crate::support::Store::sqlite()).await;
+                    super::$name($crate::Store::sqlite()).await;
                 }
             )+
         }
     };
 }
-pub(crate) use on_each_store;
 
 /// How long SQLite waits for a lock that the server holds for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A store of a test's own, which goes with this value.
 #[derive(Debug)]
-pub(crate) enum Store {
+pub enum Store {
     /// A database with all tables.
     Postgres(TestDatabase),
     /// A data folder.
@@ -53,17 +54,17 @@ pub(crate) enum Store {
 
 impl Store {
     /// A fresh database in the cluster that all tests share.
-    pub(crate) fn postgres() -> Self {
+    pub fn postgres() -> Self {
         Self::Postgres(migrated())
     }
 
     /// A data folder that no server has opened yet.
-    pub(crate) fn sqlite() -> Self {
+    pub fn sqlite() -> Self {
         Self::Sqlite(DataFolder::create())
     }
 
     /// What `DATABASE_URL` calls it.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         match self {
             Self::Postgres(database) => database.url(),
             Self::Sqlite(folder) => folder.url(),
@@ -71,12 +72,12 @@ impl Store {
     }
 
     /// A server on it, on a free port, with nothing else set.
-    pub(crate) fn server(&self) -> ServerBuilder {
+    pub fn server(&self) -> ServerBuilder {
         ServerBuilder::on(&self.url())
     }
 
     /// How a person is told where it is.
-    pub(crate) fn place(&self) -> String {
+    pub fn place(&self) -> String {
         match self {
             Self::Postgres(database) => {
                 let url = database.url();
@@ -87,7 +88,7 @@ impl Store {
     }
 
     /// How many files have a record: those that wait, and those that are not swept yet.
-    pub(crate) async fn recorded_files(&self) -> i64 {
+    pub async fn recorded_files(&self) -> i64 {
         match self {
             Self::Postgres(database) => db_count(&database.url(), "pending_uploads").await,
             Self::Sqlite(folder) => folder.value("SELECT count(*) FROM pending_uploads"),
@@ -95,7 +96,7 @@ impl Store {
     }
 
     /// Whether there are bytes of uploads that are not published.
-    pub(crate) async fn holds_staged_bytes(&self) -> bool {
+    pub async fn holds_staged_bytes(&self) -> bool {
         match self {
             Self::Postgres(database) => {
                 let staged = "pending_upload_chunks WHERE file_id NOT IN \
@@ -107,7 +108,7 @@ impl Store {
     }
 
     /// Whether there are bytes of any file, published or not.
-    pub(crate) async fn holds_bytes(&self) -> bool {
+    pub async fn holds_bytes(&self) -> bool {
         match self {
             Self::Postgres(database) => {
                 db_count(&database.url(), "pending_upload_chunks").await > 0
@@ -128,7 +129,7 @@ impl Store {
     }
 
     /// Waits until some bytes of an upload are stored.
-    pub(crate) async fn wait_for_staged_bytes(&self) {
+    pub async fn wait_for_staged_bytes(&self) {
         eventually("bytes are staged", async || {
             self.holds_staged_bytes().await.then_some(())
         })
@@ -136,7 +137,7 @@ impl Store {
     }
 
     /// Waits until nothing is left of uploads that were never published.
-    pub(crate) async fn wait_until_nothing_is_staged(&self) {
+    pub async fn wait_until_nothing_is_staged(&self) {
         eventually("nothing is staged", async || {
             let something = self.holds_staged_bytes().await || self.holds_intents().await;
             (!something).then_some(())
@@ -145,7 +146,7 @@ impl Store {
     }
 
     /// Waits until there is no record, no byte and no intent of any file.
-    pub(crate) async fn wait_until_it_holds_no_file(&self) {
+    pub async fn wait_until_it_holds_no_file(&self) {
         self.wait_until_nothing_is_staged().await;
         eventually("no file is left", async || {
             let something = self.holds_bytes().await || self.recorded_files().await > 0;
@@ -155,7 +156,7 @@ impl Store {
     }
 
     /// Waits until the server has no transaction open.
-    pub(crate) async fn wait_until_no_transaction_is_open(&self) {
+    pub async fn wait_until_no_transaction_is_open(&self) {
         eventually("no transaction is open", async || {
             let open = match self {
                 Self::Postgres(database) => {
@@ -174,13 +175,13 @@ impl Store {
 
 /// A data folder in a temporary folder.
 #[derive(Debug)]
-pub(crate) struct DataFolder {
+pub struct DataFolder {
     parent: TempDir,
 }
 
 impl DataFolder {
     /// The name of one that is not there yet.
-    pub(crate) fn create() -> Self {
+    pub fn create() -> Self {
         let parent = tempfile::Builder::new().prefix("platform-").tempdir();
         Self {
             parent: parent.unwrap(),
@@ -188,12 +189,12 @@ impl DataFolder {
     }
 
     /// Where it is, or will be.
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.parent.path().join("data")
     }
 
     /// What `DATABASE_URL` calls it.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("sqlite://{}", self.path().display())
     }
 
@@ -202,13 +203,13 @@ impl DataFolder {
     }
 
     /// The names of the files that hold bytes.
-    pub(crate) fn files(&self) -> BTreeSet<String> {
+    pub fn files(&self) -> BTreeSet<String> {
         names_in(&self.path().join("files"))
     }
 
     /// Those of them that no record names. The records are asked last, so that a file that is being
     /// published is not taken for one that never will be.
-    pub(crate) fn files_without_record(&self) -> BTreeSet<String> {
+    pub fn files_without_record(&self) -> BTreeSet<String> {
         let files = self.files();
         let list = "SELECT coalesce(group_concat(lower(hex(file_id))), '') FROM pending_uploads \
              WHERE placement = 'file'";
@@ -221,7 +222,7 @@ impl DataFolder {
     }
 
     /// Asks the database for one value, without changing anything.
-    pub(crate) fn value<T: FromSql>(&self, query: &str) -> T {
+    pub fn value<T: FromSql>(&self, query: &str) -> T {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(self.database(), flags).unwrap();
         connection.busy_timeout(LOCK_PATIENCE).unwrap();
@@ -229,7 +230,7 @@ impl DataFolder {
     }
 
     /// Changes the database behind everybody's back; no server may run on it.
-    pub(crate) fn execute(&self, statement: &str) {
+    pub fn execute(&self, statement: &str) {
         let connection = Connection::open(self.database()).unwrap();
         connection.execute_batch(statement).unwrap();
     }
@@ -246,12 +247,4 @@ impl DataFolder {
             .unwrap();
         busy != 0 || done < frames
     }
-}
-
-/// The names of what is in a folder.
-pub(crate) fn names_in(folder: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect()
 }

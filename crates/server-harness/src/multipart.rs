@@ -6,19 +6,19 @@ const BOUNDARY: &str = "----a-boundary-of-the-tests";
 
 /// A part of a form.
 #[derive(Debug, Clone)]
-pub(crate) struct Part {
+pub struct Part {
     headers: String,
     data: Vec<u8>,
 }
 
 impl Part {
     /// A file in a part named `files`.
-    pub(crate) fn file(name: &str, data: impl Into<Vec<u8>>) -> Self {
+    pub fn file(name: &str, data: impl Into<Vec<u8>>) -> Self {
         Self::named("files", name, data)
     }
 
     /// A file in a part of another name.
-    pub(crate) fn named(field: &str, name: &str, data: impl Into<Vec<u8>>) -> Self {
+    pub fn named(field: &str, name: &str, data: impl Into<Vec<u8>>) -> Self {
         Self {
             headers: format!(
                 "Content-Disposition: form-data; name=\"{field}\"; filename=\"{name}\"\r\n"
@@ -28,7 +28,8 @@ impl Part {
     }
 
     /// With one more header.
-    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
         write!(self.headers, "{name}: {value}\r\n").unwrap();
         self
     }
@@ -36,30 +37,30 @@ impl Part {
 
 /// A body of `multipart/form-data` (RFC 7578).
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Form {
+pub struct Form {
     parts: Vec<Part>,
 }
 
 impl Form {
     /// One file.
-    pub(crate) fn of_file(name: &str, data: impl Into<Vec<u8>>) -> Self {
+    pub fn of_file(name: &str, data: impl Into<Vec<u8>>) -> Self {
         Self::of([Part::file(name, data)])
     }
 
     /// These parts, in their order.
-    pub(crate) fn of(parts: impl IntoIterator<Item = Part>) -> Self {
+    pub fn of(parts: impl IntoIterator<Item = Part>) -> Self {
         Self {
             parts: parts.into_iter().collect(),
         }
     }
 
     /// The value of the request's `Content-Type`.
-    pub(crate) fn content_type() -> String {
+    pub fn content_type() -> String {
         format!("multipart/form-data; boundary={BOUNDARY}")
     }
 
     /// The body.
-    pub(crate) fn body(&self) -> Vec<u8> {
+    pub fn body(&self) -> Vec<u8> {
         let mut body = Vec::new();
         for part in &self.parts {
             body.extend_from_slice(format!("--{BOUNDARY}\r\n{}\r\n", part.headers).as_bytes());
@@ -71,7 +72,7 @@ impl Form {
     }
 
     /// The body without its last `missing` bytes.
-    pub(crate) fn truncated_body(&self, missing: usize) -> Vec<u8> {
+    pub fn truncated_body(&self, missing: usize) -> Vec<u8> {
         let mut body = self.body();
         body.truncate(body.len() - missing);
         body

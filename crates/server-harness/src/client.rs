@@ -8,18 +8,18 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Form;
+use crate::Form;
 
 /// Every secret that a server of this process handed out or was given: none may be in a log.
 static SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Remembers a secret that no log may hold.
-pub(crate) fn remember_secret(secret: &str) {
+pub fn remember_secret(secret: &str) {
     SECRETS.lock().unwrap().push(secret.to_owned());
 }
 
 /// Fails when `log` holds a secret.
-pub(crate) fn assert_no_secret_in(log: &str) {
+pub fn assert_no_secret_in(log: &str) {
     for secret in SECRETS.lock().unwrap().iter() {
         assert!(
             !log.contains(secret.as_str()),
@@ -47,36 +47,38 @@ fn http() -> reqwest::Client {
 
 /// A registered workspace, and what it shows to be let in.
 #[derive(Debug, Clone)]
-pub(crate) struct Workspace {
-    pub(crate) id: String,
-    pub(crate) token: String,
+pub struct Workspace {
+    /// Its id, a UUID.
+    pub id: String,
+    /// Its bearer token.
+    pub token: String,
 }
 
 impl Workspace {
     /// A path below the workspace.
-    pub(crate) fn path(&self, rest: &str) -> String {
+    pub fn path(&self, rest: &str) -> String {
         format!("/workspaces/{}/{rest}", self.id)
     }
 
     /// The path of uploads.
-    pub(crate) fn uploads(&self) -> String {
+    pub fn uploads(&self) -> String {
         self.path("chat/uploads")
     }
 
     /// The path of a file's bytes.
-    pub(crate) fn content(&self, file_id: &str) -> String {
+    pub fn content(&self, file_id: &str) -> String {
         self.path(&format!("pending-uploads/{file_id}/content"))
     }
 
     /// The path of a file's ack.
-    pub(crate) fn ack(&self, file_id: &str) -> String {
+    pub fn ack(&self, file_id: &str) -> String {
         self.path(&format!("pending-uploads/{file_id}/ack"))
     }
 }
 
 /// A client that acts as one identity towards one server.
 #[derive(Debug, Clone)]
-pub(crate) struct Client {
+pub struct Client {
     http: reqwest::Client,
     base: String,
     token: Option<String>,
@@ -84,7 +86,7 @@ pub(crate) struct Client {
 
 impl Client {
     /// A client of the server at `base` that shows `token`, if it has one.
-    pub(crate) fn new(base: String, token: Option<&str>) -> Self {
+    pub fn new(base: String, token: Option<&str>) -> Self {
         let token = token.map(str::to_owned);
         Self {
             http: http(),
@@ -94,7 +96,7 @@ impl Client {
     }
 
     /// A request as this identity.
-    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.token {
             Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
@@ -103,63 +105,54 @@ impl Client {
     }
 
     /// `GET path`.
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> Answer {
         Answer::of(self.request(Method::GET, path)).await
     }
 
     /// `GET path` with one header.
-    pub(crate) async fn get_with(&self, path: &str, name: &str, value: &str) -> Answer {
+    pub async fn get_with(&self, path: &str, name: &str, value: &str) -> Answer {
         Answer::of(self.request(Method::GET, path).header(name, value)).await
     }
 
     /// `POST path` without a body.
-    pub(crate) async fn post(&self, path: &str) -> Answer {
+    pub async fn post(&self, path: &str) -> Answer {
         Answer::of(self.request(Method::POST, path)).await
     }
 
     /// `POST path` with a body of that type.
-    pub(crate) async fn post_body(&self, path: &str, kind: &str, body: Vec<u8>) -> Answer {
+    pub async fn post_body(&self, path: &str, kind: &str, body: Vec<u8>) -> Answer {
         let request = self.request(Method::POST, path).header(CONTENT_TYPE, kind);
         Answer::of(request.body(body)).await
     }
 
     /// `POST path` with JSON.
-    pub(crate) async fn post_json(&self, path: &str, body: &Value) -> Answer {
+    pub async fn post_json(&self, path: &str, body: &Value) -> Answer {
         self.post_body(path, "application/json", body.to_string().into_bytes())
             .await
     }
 
     /// Uploads a form for `workspace`.
-    pub(crate) async fn upload(&self, workspace: &Workspace, form: &Form) -> Answer {
+    pub async fn upload(&self, workspace: &Workspace, form: &Form) -> Answer {
         self.post_body(&workspace.uploads(), &Form::content_type(), form.body())
             .await
     }
 
     /// As [`upload`](Self::upload), to a server that may end meanwhile.
-    pub(crate) async fn try_upload(
-        &self,
-        workspace: &Workspace,
-        form: &Form,
-    ) -> reqwest::Result<Answer> {
+    pub async fn try_upload(&self, workspace: &Workspace, form: &Form) -> reqwest::Result<Answer> {
         let request = self.request(Method::POST, &workspace.uploads());
         let request = request.header(CONTENT_TYPE, Form::content_type());
         Answer::try_of(request.body(form.body())).await
     }
 
     /// Uploads one file, which must be taken, and answers its id.
-    pub(crate) async fn must_upload(
-        &self,
-        workspace: &Workspace,
-        name: &str,
-        data: &[u8],
-    ) -> String {
+    pub async fn must_upload(&self, workspace: &Workspace, name: &str, data: &[u8]) -> String {
         let answer = self.upload(workspace, &Form::of_file(name, data)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.file_ids().remove(0)
     }
 
     /// The feed after a cursor, or from the newest row back.
-    pub(crate) async fn feed(&self, workspace: &Workspace, query: &str) -> Vec<Value> {
+    pub async fn feed(&self, workspace: &Workspace, query: &str) -> Vec<Value> {
         let answer = self
             .get(&workspace.path(&format!("activity?{query}")))
             .await;
@@ -168,14 +161,14 @@ impl Client {
     }
 
     /// What the workspace has still to take.
-    pub(crate) async fn waiting(&self, workspace: &Workspace) -> Vec<Value> {
+    pub async fn waiting(&self, workspace: &Workspace) -> Vec<Value> {
         let answer = self.get(&workspace.path("pending-uploads")).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.array()
     }
 
     /// Registers a fresh workspace that polls.
-    pub(crate) async fn register_poll(&self) -> Workspace {
+    pub async fn register_poll(&self) -> Workspace {
         let id = Uuid::new_v4().to_string();
         let card = json!({"name": "an agent"});
         let body = json!({"id": id, "delivery_mode": "poll", "agent_card": card});
@@ -190,20 +183,22 @@ impl Client {
 
 /// An answer, read to its end.
 #[derive(Clone)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
     headers: reqwest::header::HeaderMap,
-    pub(crate) body: Vec<u8>,
+    /// The whole body.
+    pub body: Vec<u8>,
 }
 
 impl Answer {
     /// Sends the request and reads its answer.
-    pub(crate) async fn of(request: RequestBuilder) -> Self {
+    pub async fn of(request: RequestBuilder) -> Self {
         Self::try_of(request).await.unwrap()
     }
 
     /// As [`of`](Self::of), for requests that may find nobody.
-    pub(crate) async fn try_of(request: RequestBuilder) -> reqwest::Result<Self> {
+    pub async fn try_of(request: RequestBuilder) -> reqwest::Result<Self> {
         let response = request.send().await?;
         Ok(Self {
             status: response.status().as_u16(),
@@ -213,29 +208,29 @@ impl Answer {
     }
 
     /// A header's value; empty when it is not there.
-    pub(crate) fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The body as JSON.
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
     /// The body as a JSON array.
-    pub(crate) fn array(&self) -> Vec<Value> {
+    pub fn array(&self) -> Vec<Value> {
         self.json().as_array().cloned().unwrap()
     }
 
     /// An error's stable word.
-    pub(crate) fn code(&self) -> String {
+    pub fn code(&self) -> String {
         text(&self.json(), "code")
     }
 
     /// A field that is a secret, which is remembered as one.
-    pub(crate) fn secret(&self, field: &str) -> String {
+    pub fn secret(&self, field: &str) -> String {
         let secret = text(&self.json(), field);
         assert_eq!(secret.len(), 64, "{field}");
         remember_secret(&secret);
@@ -243,7 +238,7 @@ impl Answer {
     }
 
     /// The ids of the files that an upload's answer names.
-    pub(crate) fn file_ids(&self) -> Vec<String> {
+    pub fn file_ids(&self) -> Vec<String> {
         let files = self.json()["files"].as_array().cloned().unwrap();
         files
             .iter()
@@ -266,6 +261,6 @@ impl std::fmt::Debug for Answer {
 }
 
 /// A text field of a JSON object.
-pub(crate) fn text(object: &Value, field: &str) -> String {
+pub fn text(object: &Value, field: &str) -> String {
     object[field].as_str().unwrap_or_default().to_owned()
 }

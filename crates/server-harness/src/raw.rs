@@ -5,19 +5,24 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Form, Server, Workspace, eventually};
+use crate::{Form, Server, Workspace, eventually};
 
 /// A connection whose bytes are written by hand.
 #[derive(Debug)]
-pub(crate) struct RawConnection {
+pub struct RawConnection {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
 impl RawConnection {
     /// Connects to a server.
-    pub(crate) async fn open(server: &Server) -> Self {
-        let stream = TcpStream::connect(server.address()).await.unwrap();
+    pub async fn open(server: &Server) -> Self {
+        Self::open_at(server.address()).await
+    }
+
+    /// Connects to `address` (`127.0.0.1:port`).
+    pub async fn open_at(address: &str) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
         Self {
             stream,
             received: Vec::new(),
@@ -25,11 +30,7 @@ impl RawConnection {
     }
 
     /// Begins an upload whose body has `length` bytes.
-    pub(crate) async fn begin_upload(
-        server: &Server,
-        workspace: &Workspace,
-        length: usize,
-    ) -> Self {
+    pub async fn begin_upload(server: &Server, workspace: &Workspace, length: usize) -> Self {
         let mut connection = Self::open(server).await;
         let head = format!(
             "POST {} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: {}\r\n\
@@ -43,7 +44,7 @@ impl RawConnection {
     }
 
     /// Asks for `path` as `workspace` does; the connection ends with the answer.
-    pub(crate) async fn begin_get(server: &Server, workspace: &Workspace, path: &str) -> Self {
+    pub async fn begin_get(server: &Server, workspace: &Workspace, path: &str) -> Self {
         let mut connection = Self::open(server).await;
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
@@ -55,7 +56,7 @@ impl RawConnection {
 
     /// Waits until the server has read all that was sent: until nothing lies in its socket's
     /// receive queue (`/proc/net/tcp`).
-    pub(crate) async fn wait_until_read(&self) {
+    pub async fn wait_until_read(&self) {
         let ours = hex_address(self.stream.local_addr().unwrap());
         let theirs = hex_address(self.stream.peer_addr().unwrap());
         eventually("the server has read what was sent", async || {
@@ -71,12 +72,12 @@ impl RawConnection {
     }
 
     /// Sends bytes.
-    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+    pub async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
     /// Reads until the head of an answer is there, and answers it.
-    pub(crate) async fn read_head(&mut self) -> String {
+    pub async fn read_head(&mut self) -> String {
         loop {
             if let Some(end) = find(&self.received, b"\r\n\r\n") {
                 let head: Vec<u8> = self.received.drain(..end + 4).collect();
@@ -90,7 +91,7 @@ impl RawConnection {
     }
 
     /// Reads once, and answers whether there was anything.
-    pub(crate) async fn read_more(&mut self) -> bool {
+    pub async fn read_more(&mut self) -> bool {
         let mut buffer = [0; 4096];
         let count = self.stream.read(&mut buffer).await.unwrap_or(0);
         self.received.extend_from_slice(&buffer[..count]);
@@ -98,7 +99,7 @@ impl RawConnection {
     }
 
     /// Reads until the server closes the connection, and answers everything.
-    pub(crate) async fn read_to_end(mut self) -> Vec<u8> {
+    pub async fn read_to_end(mut self) -> Vec<u8> {
         while self.read_more().await {}
         self.received
     }

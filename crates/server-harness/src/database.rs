@@ -6,7 +6,7 @@ use pg_cluster::TestDatabase;
 use tokio_postgres::NoTls;
 use tokio_postgres::types::FromSqlOwned;
 
-use super::ServerBuilder;
+use crate::ServerBuilder;
 
 /// A database in which every migration was applied, for all others to be copied from.
 static TEMPLATE: LazyLock<TestDatabase> = LazyLock::new(|| {
@@ -16,12 +16,12 @@ static TEMPLATE: LazyLock<TestDatabase> = LazyLock::new(|| {
 });
 
 /// A fresh database with all tables.
-pub(crate) fn migrated() -> TestDatabase {
+pub fn migrated() -> TestDatabase {
     TEMPLATE.copy()
 }
 
 /// Runs `platform-server migrate`, which must succeed, and answers what it printed.
-pub(crate) fn migrate(url: &str, arguments: &[&str]) -> String {
+pub fn migrate(url: &str, arguments: &[&str]) -> String {
     let builder = ServerBuilder::bare()
         .set("DATABASE_URL", url)
         .arg("migrate");
@@ -34,7 +34,7 @@ pub(crate) fn migrate(url: &str, arguments: &[&str]) -> String {
 }
 
 /// Asks the database at `url` for one value.
-pub(crate) async fn db_value<T: FromSqlOwned>(url: &str, query: &str) -> T {
+pub async fn db_value<T: FromSqlOwned>(url: &str, query: &str) -> T {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     let driver = tokio::spawn(connection);
     let value = client.query_one(query, &[]).await.unwrap().get(0);
@@ -44,6 +44,6 @@ pub(crate) async fn db_value<T: FromSqlOwned>(url: &str, query: &str) -> T {
 }
 
 /// How many rows a table holds.
-pub(crate) async fn db_count(url: &str, table: &str) -> i64 {
+pub async fn db_count(url: &str, table: &str) -> i64 {
     db_value(url, &format!("SELECT count(*) FROM {table}")).await
 }
