@@ -100,7 +100,14 @@ async fn survive(step: &str, time: u32) {
         .iter()
         .map(|(file, bytes)| (final_name(file), bytes.clone()))
         .collect();
-    until(|| platform.is_empty() && lying_in(folder.path()) == expected).await;
+    // The announced file that is gone may be looked for last of all.
+    let state = folder.path().join("state");
+    let lost = || {
+        let status = Status::read(&state, platform.workspace()).unwrap();
+        status.unwrap().lost
+    };
+    let is_done = || platform.is_empty() && lost() == 1;
+    until(|| is_done() && lying_in(folder.path()) == expected).await;
     inbox.close().await;
     assert!(lying_in(folder.path()) == expected);
 }

@@ -137,6 +137,6 @@ async fn a_file_whose_announcement_cannot_be_read_arrives_when_the_list_can() {
     let working = conditions.wait_for(|now| *now == Condition::Working).await;
     drop(working.unwrap());
     let file = platform.hold(b"the list says more");
-    platform.announce(json!({"file_id": file.file_id.to_string(), "name": "x", "size": 18}));
+    platform.announce(&json!({"file_id": file.file_id.to_string(), "name": "x", "size": 18}));
     assert_eq!(next_arrived(&mut inbox).await.uri, file.uri());
 }

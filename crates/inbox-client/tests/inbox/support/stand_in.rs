@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -367,15 +368,18 @@ pub(crate) fn text_and_uris(request: &Value) -> (String, Vec<String>) {
     )
 }
 
-/// What lies in the folder of files: names and bytes. A partial counts, too.
+/// What lies in the folder of files: names and bytes. A partial counts, too; one that is gone before it
+/// could be read does not.
 pub(crate) fn lying_in(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder.join("files")).unwrap();
     entries
         .filter_map(|entry| {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
-            // One that has got another name meanwhile lies there under that.
-            Some((name, fs::read(entry.path()).ok()?))
+            match fs::read(entry.path()) {
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                read => Some((name, read.unwrap())),
+            }
         })
         .collect()
 }
