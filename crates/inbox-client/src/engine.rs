@@ -17,6 +17,7 @@ mod fetch;
 mod files;
 mod handover;
 mod health;
+mod quiet;
 mod reconcile;
 mod room;
 mod setback;
@@ -44,6 +45,7 @@ use book::Book;
 use confirmations::Confirmed;
 use files::Files;
 use health::Health;
+use quiet::Quiet;
 use reconcile::Lists;
 use room::Room;
 
@@ -86,6 +88,7 @@ struct Engine {
     book: Book,
     files: Files,
     health: Arc<Health>,
+    quiet: Quiet,
     lists: Lists,
     confirmed: Confirmed,
     events: mpsc::Sender<Delivery>,
@@ -174,6 +177,7 @@ impl Running {
             book,
             files: Files::restore(&parts.records),
             health,
+            quiet: Quiet::default(),
             lists: Lists::default(),
             confirmed,
             events,
@@ -289,6 +293,14 @@ impl Engine {
 
     fn about_file(&self, file_id: FileId, event: Event) -> Delivery {
         Delivery::new(self.workspace_id, event, self.confirmed.of_file(file_id))
+    }
+
+    /// Notes how long the platform asked to be left alone, as far as that is heeded.
+    fn heed(&self, asked: Option<Duration>) {
+        if let Some(asked) = asked {
+            let heeded = asked.min(self.options.retry.longest_asked);
+            self.quiet.asked_for(heeded);
+        }
     }
 
     /// Waits before something is tried again; shorter when the platform has come back meanwhile.

@@ -37,6 +37,7 @@ impl Engine {
                 Ok(()) | Err(CallError::NotFound) => return self.acked(file_id).await,
                 Err(CallError::DigestMismatch) => {
                     error!(file_id:% = file_id; "the platform has another digest than it announced");
+                    self.leftovers.found();
                     return AckEnd::Untold;
                 }
                 Err(failure) => {
@@ -59,7 +60,12 @@ impl Engine {
         }
         // Nobody closes the slots, so that one always comes.
         let _slot = self.ack_slots.acquire().await;
-        self.platform.ack(file_id, sha256).await
+        self.quiet.over().await;
+        let acked = self.platform.ack(file_id, sha256).await;
+        if let Err(failure) = &acked {
+            self.heed(asked(failure));
+        }
+        acked
     }
 
     async fn acked(&self, file_id: FileId) -> AckEnd {

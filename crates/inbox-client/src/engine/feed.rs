@@ -1,6 +1,7 @@
 //! Reading the feed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use log::warn;
 use pending_uploads_core::{ActivityType, FileId, PendingUri};
@@ -21,6 +22,8 @@ use crate::{LostReason, WaitingFile};
 const PAGES_AHEAD: usize = 1;
 /// How many rows are asked for at a time. The platform ends a page earlier when its bodies are large.
 const ROWS_OF_A_PAGE: u32 = 100;
+/// How long a platform is left alone, at most, that does not wait when it is polled.
+const LONGEST_MOMENT: Duration = Duration::from_secs(1);
 /// How many announcements of unknown files a page may have until the platform is asked for a list
 /// before any of them is fetched: most files of a long backlog are gone.
 const FEW_ANNOUNCEMENTS: usize = 4;
@@ -124,7 +127,8 @@ impl Engine {
     /// A poll that brought nothing has waited. A platform that did not wait, because it is stopping
     /// or never does, is left alone for a moment.
     async fn pause_since(&self, asked_at: Instant) {
-        sleep_until(asked_at + self.options.retry.first).await;
+        let moment = self.options.retry.first.min(LONGEST_MOMENT);
+        sleep_until(asked_at + moment).await;
     }
 
     async fn page(&self, cursor: FeedCursor) -> Result<Vec<FeedRow>, CallError> {

@@ -61,35 +61,35 @@ impl Engine {
     /// Where the files are that a message mentions, as far as they are here. Waits until each has
     /// arrived or is lost.
     async fn files_of(self: &Arc<Self>, request: &Value) -> HashMap<PendingUri, PathBuf> {
+        let mut uris = mentions(request);
+        // Another workspace's files cannot be had here.
+        uris.retain(|uri| uri.workspace_id == self.workspace_id);
+        let unknown = |uri: &PendingUri| !self.files.knows(uri.file_id);
+        if uris.iter().any(unknown) {
+            self.list_until_it_comes().await;
+        }
         let mut paths = HashMap::new();
-        for uri in mentions(request) {
-            // Another workspace's files cannot be had here.
-            if uri.workspace_id != self.workspace_id || paths.contains_key(&uri) {
-                continue;
-            }
-            if let Settled::Here(path) = self.settle_mentioned(uri).await {
+        for uri in uris {
+            self.look_for(uri).await;
+            if let Settled::Here(path) = self.files.wait_until_settled(uri.file_id).await {
                 paths.insert(uri, path);
             }
         }
         paths
     }
 
-    async fn settle_mentioned(self: &Arc<Self>, uri: PendingUri) -> Settled {
-        if !self.files.knows(uri.file_id) {
-            self.look_for(uri).await;
-        }
-        self.files.wait_until_settled(uri.file_id).await
-    }
-
-    /// Finds out about a file that nothing is known of: it waits on the platform, or it arrived here
-    /// before the journal was lost, or it is gone.
-    async fn look_for(self: &Arc<Self>, uri: PendingUri) {
+    async fn list_until_it_comes(self: &Arc<Self>) {
         let mut backoff = Backoff::new(self.options.retry);
         while let Err(failure) = self.list_anew().await {
             warn!(error = report(&failure); "list failed");
             let asked = asked(&failure);
             self.pause(backoff.next(asked), asked).await;
         }
+    }
+
+    /// Finds out about a file that a message mentions, when nothing is known of it and it does not wait
+    /// on the platform: it arrived here before the journal was lost, or it is gone.
+    async fn look_for(self: &Arc<Self>, uri: PendingUri) {
         if self.files.begin(uri.file_id) == Claim::Known {
             return;
         }

@@ -83,11 +83,13 @@ impl Engine {
         };
         // Nobody closes the slots, so that one always comes.
         let _slot = self.slots.acquire().await;
+        // With the slot, so that no more fetches than slots come when the time is over.
+        self.quiet.over().await;
         let attempt = self.attempt(file).await;
         match &attempt {
             Ok(_) => self.health.disk(DiskState::Roomy),
             Err(Setback::DiskFull) => self.health.disk(DiskState::Full),
-            Err(_) => {}
+            Err(setback) => self.heed(setback.asked()),
         }
         attempt
     }

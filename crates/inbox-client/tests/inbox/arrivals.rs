@@ -250,3 +250,17 @@ async fn an_inbox_for_files_leaves_messages_to_a_later_one() {
         assert_eq!(crate::support::stand_in::text_and_uris(&request).0, text);
     }
 }
+
+#[tokio::test]
+async fn an_inbox_for_what_waits_says_when_the_platform_does_not_take_an_ack() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let file = platform.hold(b"1");
+    let route = platform.path(&format!("pending-uploads/{}/ack", file.file_id));
+    let mismatch = Answer::error(409, "digest_mismatch");
+    platform.scripted().on("POST", &route, [mismatch]);
+    let builder = platform.inbox(folder.path()).scope(Scope::WaitingFiles);
+    let mut inbox = builder.open().await.unwrap();
+    next_arrived(&mut inbox).await;
+    assert!(inbox.next().await.is_none());
+    assert_eq!(inbox.close().await, Ending::LeftWaiting);
+}

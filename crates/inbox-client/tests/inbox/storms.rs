@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use inbox_client::{RetryPolicy, Scope};
-use pending_uploads_core::ActivityId;
+use pending_uploads_core::{ActivityId, FileId, PendingUri};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::scripted::Answer;
-use crate::support::stand_in::{StandIn, until};
+use crate::support::stand_in::{StandIn, instead, next_lost, next_request, until};
 
 /// Slow enough to tell what is paced from what is not.
 const PACED: RetryPolicy = RetryPolicy {
@@ -85,4 +85,47 @@ async fn a_platform_that_answers_the_same_page_for_ever_is_not_asked_at_once_aga
         platform.scripted().on("GET", &path, [answer]);
         is_left_in_peace(&platform, scope).await;
     }
+}
+
+#[tokio::test]
+async fn a_platform_that_asks_to_be_left_alone_is_not_asked_for_each_file_that_waits() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let files: Vec<_> = (0..40_u8).map(|n| platform.hold(&[n])).collect();
+    for file in &files {
+        let later = Answer::error(429, "too_many_requests").header("retry-after", "3600");
+        platform.break_fetches(file, [instead(later)]);
+    }
+    let retry = RetryPolicy {
+        longest_asked: Duration::from_hours(1),
+        ..PACED
+    };
+    let builder = platform.inbox(folder.path()).retry(retry);
+    let inbox = builder.reconcile_every(PACED.first).open().await.unwrap();
+    until(|| asked(&platform, "pending-uploads") > LISTS).await;
+    inbox.close().await;
+    let fetches: usize = files.iter().map(|file| platform.fetches(file)).sum();
+    assert!((1..=4).contains(&fetches), "{fetches} fetches");
+}
+
+#[tokio::test]
+async fn a_message_that_mentions_many_unknown_files_costs_one_list() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let builder = platform.inbox(folder.path());
+    let builder = builder.reconcile_every(Duration::from_hours(1));
+    let mut inbox = builder.open().await.unwrap();
+    let uri = |_| PendingUri {
+        workspace_id: platform.workspace(),
+        file_id: FileId::generate(),
+    };
+    let parts: Vec<_> = (0..40)
+        .map(uri)
+        .map(|uri| json!({"url": uri.to_string()}))
+        .collect();
+    platform.send(&json!({"parts": parts}));
+    for _ in &parts {
+        next_lost(&mut inbox).await;
+    }
+    next_request(&mut inbox).await;
+    let lists = asked(&platform, "pending-uploads");
+    assert!(lists <= 3, "{lists} lists");
 }
