@@ -126,8 +126,9 @@ impl Health {
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         self.state.send_modify(change);
-        let now = self.state.borrow().condition();
         self.condition.send_if_modified(|condition| {
+            // Looked at in here: of two changes at once, the later one has the last word.
+            let now = self.state.borrow().condition();
             let changed = *condition != now;
             if changed {
                 log_change(now);
