@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pending_uploads_core::Token;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::{TokenError, TokenSource};
 
@@ -12,6 +14,8 @@ use crate::{TokenError, TokenSource};
 /// however many calls need the answer.
 pub(crate) struct Credentials {
     source: Arc<dyn TokenSource>,
+    /// How long the source may take.
+    patience: Duration,
     /// Locked while the source is asked.
     held: Mutex<Option<Held>>,
 }
@@ -38,9 +42,10 @@ enum Standing {
 
 impl Credentials {
     /// Asks nobody yet.
-    pub(crate) fn new(source: Arc<dyn TokenSource>) -> Self {
+    pub(crate) fn new(source: Arc<dyn TokenSource>, patience: Duration) -> Self {
         Self {
             source,
+            patience,
             held: Mutex::new(None),
         }
     }
@@ -84,7 +89,9 @@ impl Credentials {
     }
 
     async fn renew(&self, held: &mut Option<Held>) -> Result<Held, TokenError> {
-        let token = self.source.token().await?;
+        let token = timeout(self.patience, self.source.token())
+            .await
+            .map_err(|elapsed| TokenError(elapsed.into()))??;
         let before = held.as_ref();
         let standing = match before {
             Some(before) if before.token.expose() == token.expose() => Standing::GivenAgain,

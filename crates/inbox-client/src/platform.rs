@@ -12,6 +12,7 @@
 mod answer;
 mod client;
 mod content;
+mod deadline;
 mod error;
 mod feed;
 mod form;
@@ -155,7 +156,7 @@ impl Platform {
         PlatformWorkspace {
             platform: self.clone(),
             id,
-            credentials: Arc::new(Credentials::new(token)),
+            credentials: Arc::new(Credentials::new(token, self.patience())),
         }
     }
 
@@ -165,7 +166,10 @@ impl Platform {
 
     /// How long the head of an answer, and the whole of a small one, may take.
     fn patience(&self) -> Duration {
-        self.timeouts.connect + self.timeouts.answer
+        let Timeouts {
+            connect, answer, ..
+        } = self.timeouts;
+        connect.saturating_add(answer)
     }
 }
 
@@ -257,7 +261,7 @@ impl PlatformWorkspace {
 
     /// Sends `request`, whose body can be sent again, with the token, and once more with a fresh one.
     async fn call(&self, request: RequestBuilder, wait: Duration) -> Result<Answer, CallError> {
-        let patience = self.platform.patience() + wait;
+        let patience = self.platform.patience().saturating_add(wait);
         let held = self.credentials.current().await?;
         let again = request.try_clone();
         let first = Answer::to(request.bearer_auth(held.token.expose()), patience).await;

@@ -19,7 +19,9 @@ pub trait TokenSource: Send + Sync {
     /// The token as it is now: read anew, not kept.
     ///
     /// A token that the platform has refused may be given again; it is then tried again, after a
-    /// pause. Dropping the future leaves nothing behind.
+    /// pause. Dropping the future leaves nothing behind: that is done when it takes longer than an
+    /// answer of the platform may ([`Timeouts::connect`](crate::Timeouts::connect) and
+    /// [`Timeouts::answer`](crate::Timeouts::answer)), which counts as an error.
     ///
     /// # Errors
     /// [`TokenError`], which is logged, and asked for again after a pause.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
+use super::deadline::after;
 use super::error::{CallError, malformed};
 use crate::retry;
 
@@ -36,7 +37,7 @@ struct ErrorBody {
 impl Answer {
     /// Sends `request`, and waits for the head of its answer, for at most `patience`.
     pub(super) async fn to(request: RequestBuilder, patience: Duration) -> Result<Self, CallError> {
-        let deadline = Instant::now() + patience;
+        let deadline = after(Instant::now(), patience);
         let sent = timeout_at(deadline, request.send()).await;
         let response = sent
             .map_err(|_| CallError::TimedOut)?

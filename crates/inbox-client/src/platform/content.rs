@@ -9,6 +9,7 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{broken_off, text_of};
+use super::deadline::after;
 use super::error::{CallError, malformed};
 use crate::{SlowPeer, Timeouts, WaitingFile};
 
@@ -103,9 +104,9 @@ impl Content {
     /// Waits for the next piece, be it within the announced length or not.
     async fn piece(&mut self) -> Result<Option<Bytes>, CallError> {
         let mut since = Instant::now();
-        let silent = since + self.idle;
+        let silent = after(since, self.idle);
         loop {
-            let until = silent.min(since + self.pace.left());
+            let until = silent.min(after(since, self.pace.left()));
             let piece = timeout_at(until, self.response.chunk()).await;
             let now = Instant::now();
             let bytes = match &piece {

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::{Answer, not_reached};
+use super::deadline::after;
 use super::error::{CallError, malformed};
 use super::form::{Form, Pieces};
 use super::waiting::{digest, filename};
@@ -60,7 +61,7 @@ pub(super) async fn upload(
     timeouts: &Timeouts,
 ) -> Result<Vec<UploadedFile>, CallError> {
     let count = form.count();
-    let connected = Instant::now() + timeouts.connect;
+    let connected = after(Instant::now(), timeouts.connect);
     let (progress, step) = watch::channel(Step::Taken(connected));
     let mut request = request.header(CONTENT_TYPE, form.content_type());
     if let Some(length) = form.length() {
@@ -76,7 +77,7 @@ pub(super) async fn upload(
         sent = request.body(body).send() => sent,
         () = stalled(step, timeouts) => return Err(CallError::TimedOut),
     };
-    let deadline = Instant::now() + timeouts.answer;
+    let deadline = after(Instant::now(), timeouts.answer);
     let response = sent.map_err(|error| {
         failure(&last).map_or_else(|| not_reached(error), CallError::Unreadable)
     })?;
@@ -150,8 +151,8 @@ impl Stream for Tracked {
 async fn stalled(mut step: watch::Receiver<Step>, timeouts: &Timeouts) {
     loop {
         let until = match &*step.borrow_and_update() {
-            Step::Taken(since) => Some(*since + timeouts.idle),
-            Step::Whole(since) => Some(*since + timeouts.idle + timeouts.answer),
+            Step::Taken(since) => Some(after(*since, timeouts.idle)),
+            Step::Whole(since) => Some(after(after(*since, timeouts.idle), timeouts.answer)),
             Step::Reading | Step::Failed(_) => None,
         };
         tokio::select! {

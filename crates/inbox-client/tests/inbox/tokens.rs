@@ -1,13 +1,15 @@
 //! When the source of tokens is asked, and what a fresh one is good for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use inbox_client::{CallError, PlatformWorkspace, UploadFile};
-use pending_uploads_core::Mimetype;
+use async_trait::async_trait;
+use inbox_client::{CallError, PlatformWorkspace, TokenError, TokenSource, UploadFile};
+use pending_uploads_core::{Mimetype, Token};
 use serde_json::json;
 
 use crate::support::scripted::{Answer, Request, Scripted};
-use crate::support::{PATIENT, Tokens, workspace_with};
+use crate::support::{HASTY, PATIENT, TOKEN, Tokens, token, workspace_with};
 
 /// A platform that takes only the token `good`, and a workspace with tokens of its own.
 async fn guarded(tokens: &Arc<Tokens>, good: &'static str) -> (Scripted, PlatformWorkspace) {
@@ -142,4 +144,29 @@ async fn an_upload_is_not_repeated_but_the_next_call_has_a_fresh_token() {
     assert_eq!(tokens.asked(), 1);
     workspace.waiting().await.unwrap();
     assert_eq!(shown(&scripted), ["stale", "good"]);
+}
+
+/// Says nothing at first.
+struct SlowToAnswer(AtomicBool);
+
+#[async_trait]
+impl TokenSource for SlowToAnswer {
+    async fn token(&self) -> Result<Token, TokenError> {
+        if self.0.swap(true, Ordering::SeqCst) {
+            return Ok(token(TOKEN));
+        }
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_says_nothing_is_not_waited_for_without_end() {
+    let scripted = Scripted::start().await;
+    let source = Arc::new(SlowToAnswer(AtomicBool::new(false)));
+    let (workspace, path) = workspace_with(&scripted, HASTY, source);
+    let nothing = Answer::json(200, &json!([]));
+    scripted.on("GET", &format!("{path}/pending-uploads"), [nothing]);
+    let error = workspace.waiting().await.unwrap_err();
+    assert!(matches!(error, CallError::NoToken(_)), "{error:?}");
+    workspace.waiting().await.unwrap();
 }

@@ -1,8 +1,9 @@
 //! What is in the way is said, waited for, and not spun on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use inbox_client::{Condition, FetchLimits, Inbox};
+use inbox_client::{Condition, FetchLimits, Inbox, RetryPolicy, SlowPeer, Timeouts};
 use tempfile::TempDir;
 
 use crate::support::Tokens;
@@ -124,4 +125,32 @@ async fn a_folder_that_is_removed_is_made_again() {
     assert_eq!(next_arrived(&mut inbox).await.uri, file.uri());
     inbox.close().await;
     assert_eq!(lying_in(folder.path()).len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_has_to_have_a_deadline() {
+    const NEVER: Duration = Duration::MAX;
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let file = platform.upload(b"in its own time");
+    let timeouts = Timeouts {
+        connect: NEVER,
+        answer: NEVER,
+        idle: NEVER,
+        wait: Duration::ZERO,
+        slow: SlowPeer {
+            min_bytes: 0,
+            window: NEVER,
+        },
+    };
+    let retry = RetryPolicy {
+        first: NEVER,
+        longest: NEVER,
+        longest_asked: NEVER,
+    };
+    let builder = platform.inbox(folder.path()).timeouts(timeouts);
+    let builder = builder.retry(retry).reconcile_every(NEVER);
+    let mut inbox = builder.open().await.unwrap();
+    assert_eq!(next_arrived(&mut inbox).await.uri, file.uri());
+    until(|| platform.is_empty()).await;
+    inbox.close().await;
 }
