@@ -9,7 +9,7 @@ mod error;
 mod lines;
 mod records;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wire;
 mod writer;
 

@@ -6,7 +6,7 @@ use log::{error, warn};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::health::{DiskState, Health};
+use super::health::{Health, JournalState};
 use crate::RetryPolicy;
 use crate::journal::{Entry, JournalWriter, WriteError};
 use crate::retry::Backoff;
@@ -28,28 +28,69 @@ impl Book {
     /// Writes `entries`; durable when it is over. A full disk is waited for, until the inbox stops.
     pub(super) async fn write(&self, entries: Vec<Entry>) -> Result<(), Broken> {
         let mut backoff = Backoff::new(self.retry);
-        let mut room = DiskState::Roomy;
+        let mut found = JournalState::Sound;
         loop {
             match self.journal.write(entries.clone()).await {
                 Ok(()) => {
-                    if room == DiskState::Full {
-                        self.health.disk(DiskState::Roomy);
+                    if found == JournalState::Full {
+                        self.health.journal(JournalState::Sound);
                     }
                     return Ok(());
                 }
                 Err(failure @ WriteError::DiskFull(_)) if !self.stop.is_cancelled() => {
                     warn!(error:% = failure; "the journal cannot be written: the disk is full");
-                    room = DiskState::Full;
-                    self.health.disk(room);
-                    sleep(backoff.next(None)).await;
+                    found = JournalState::Full;
+                    self.health.journal(found);
+                    let pause = sleep(backoff.next(None));
+                    // An inbox that stops tries once more, and waits no longer.
+                    self.stop.run_until_cancelled(pause).await;
                 }
                 Err(failure) => {
                     error!(error:% = failure; "the journal cannot be written: the inbox stops");
-                    self.health.journal_broke();
+                    self.health.journal(JournalState::Broken);
                     self.stop.cancel();
                     return Err(Broken);
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pending_uploads_core::FileId;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::Condition;
+    use crate::journal::tests::writing::writer_without_room;
+
+    #[tokio::test]
+    async fn an_inbox_that_stops_does_not_wait_for_room_any_more() {
+        let (_folder, journal) = writer_without_room();
+        let health = Arc::new(Health::new());
+        let an_hour = Duration::from_hours(1);
+        let book = Book {
+            journal,
+            health: Arc::clone(&health),
+            retry: RetryPolicy {
+                first: 1000 * an_hour,
+                longest: 1000 * an_hour,
+                longest_asked: an_hour,
+            },
+            stop: CancellationToken::new(),
+        };
+        let stop = async {
+            let mut conditions = health.conditions();
+            let full = conditions.wait_for(|now| *now == Condition::DiskFull).await;
+            drop(full.unwrap());
+            book.stop.cancel();
+        };
+        let write = book.write(vec![Entry::Acked(FileId::generate())]);
+        let both = async { tokio::join!(write, stop).0 };
+        let written = timeout(Duration::from_secs(20), both).await.unwrap();
+        assert!(written.is_err());
     }
 }

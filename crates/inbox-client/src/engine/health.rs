@@ -29,8 +29,12 @@ pub(crate) enum DiskState {
 
 /// Whether the journal can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum JournalState {
+pub(crate) enum JournalState {
+    /// It could, when last something was written.
     Sound,
+    /// Its disk has no room; whoever writes tries again.
+    Full,
+    /// It cannot be written any more.
     Broken,
 }
 
@@ -48,7 +52,7 @@ impl State {
             (JournalState::Broken, _, _) => Condition::Broken,
             (_, PlatformState::Unauthorized, _) => Condition::Unauthorized,
             (_, PlatformState::Unreachable, _) => Condition::Unreachable,
-            (_, _, DiskState::Full) => Condition::DiskFull,
+            (JournalState::Full, _, _) | (_, _, DiskState::Full) => Condition::DiskFull,
             (_, PlatformState::Unasked, _) => Condition::Starting,
             (_, PlatformState::Answers, _) => Condition::Working,
         }
@@ -90,14 +94,20 @@ impl Health {
         self.change(|state| state.disk = now);
     }
 
-    /// Notes that the journal cannot be written any more.
-    pub(crate) fn journal_broke(&self) {
-        self.change(|state| state.journal = JournalState::Broken);
+    /// Notes whether the journal can be written.
+    pub(crate) fn journal(&self, now: JournalState) {
+        self.change(|state| state.journal = now);
     }
 
     /// Whether the disk was full when last it was looked.
     pub(crate) fn disk_is_full(&self) -> bool {
         self.state.borrow().disk == DiskState::Full
+    }
+
+    /// Waits until the journal's disk has room; at once when it has.
+    pub(crate) async fn journal_has_room(&self) {
+        let has_room = |state: &State| state.journal != JournalState::Full;
+        drop(self.state.subscribe().wait_for(has_room).await);
     }
 
     /// Waits until the platform answers; at once when it does, or was not asked yet.
@@ -162,9 +172,12 @@ mod tests {
         assert_eq!(*condition.borrow(), Condition::Working);
         health.disk(DiskState::Full);
         assert_eq!(*condition.borrow(), Condition::DiskFull);
+        health.journal(JournalState::Full);
+        health.disk(DiskState::Roomy);
+        assert_eq!(*condition.borrow(), Condition::DiskFull);
         health.platform(PlatformState::Unauthorized);
         assert_eq!(*condition.borrow(), Condition::Unauthorized);
-        health.journal_broke();
+        health.journal(JournalState::Broken);
         assert_eq!(*condition.borrow(), Condition::Broken);
     }
 

@@ -76,6 +76,8 @@ impl Engine {
         if self.options.scope != Scope::WaitingFiles {
             self.health.platform_answers().await;
         }
+        // What arrived could not be written down.
+        self.health.journal_has_room().await;
         let _turn = if self.health.disk_is_full() {
             Some(self.disk_turn.lock().await)
         } else {

@@ -4,7 +4,7 @@ mod compacting;
 mod damaged;
 mod measuring;
 mod recording;
-mod writing;
+pub(crate) mod writing;
 
 use std::fs;
 use std::num::NonZeroU64;
@@ -50,6 +50,15 @@ impl State {
     fn records(&self) -> Records {
         let read = Journal::read(self.folder.path(), self.workspace);
         read.unwrap().unwrap()
+    }
+
+    /// A journal on a disk that is full.
+    fn without_room(&self) -> Journal {
+        let mut journal = self.journal();
+        let mut options = File::options();
+        let full = options.read(true).write(true).open("/dev/full");
+        journal.file = full.unwrap();
+        journal
     }
 
     fn path(&self) -> PathBuf {

@@ -6,6 +6,13 @@ use pending_uploads_core::ManualClock;
 
 use super::*;
 
+/// A writer to a disk that is full, with the folder that it writes to.
+pub(crate) fn writer_without_room() -> (TempDir, JournalWriter) {
+    let state = State::new();
+    let writer = JournalWriter::start(state.without_room(), clock()).unwrap();
+    (state.folder, writer)
+}
+
 fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::starting_at(NOW))
 }
@@ -65,13 +72,7 @@ async fn closing_waits_for_the_other_writers() {
 #[tokio::test]
 async fn everybody_hears_of_a_failure_and_of_its_kind() {
     let state = State::new();
-    let mut journal = state.journal();
-    journal.file = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
-    let writer = JournalWriter::start(journal, clock()).unwrap();
+    let writer = JournalWriter::start(state.without_room(), clock()).unwrap();
     let asked = (0..10).map(|seq| writer.write(vec![cursor(seq)]));
     let answers = futures_util::future::join_all(asked).await;
     // There is no room in that device, and nothing can be cut off from it either.
