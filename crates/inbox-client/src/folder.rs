@@ -193,9 +193,27 @@ fn discard(directory: &Directory, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a directory that only its owner may look into; one that is there stays as it is.
+/// Makes a directory that only its owner may look into, and its parents, durably: what is synced in it
+/// is not lost with its name. One that is there stays as it is.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    make_private(parent)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    match Directory::open(parent) {
+        // A directory that we may write to and not read cannot be synced.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        parent => parent?.sync(),
+    }
 }
 
 /// Whether the disk, the user's share of it, or the longest file that it can hold is used up.

@@ -89,6 +89,8 @@ impl Journal {
             }
             None => write_anew(&folder, header, Records::default())?,
         };
+        // A process that was killed may have left a journal there whose name is not durable.
+        disk::sync_folder(&folder).map_err(JournalError::unusable(&folder))?;
         disk::sync_folder(state_folder).map_err(JournalError::unusable(state_folder))?;
         let journal = Self {
             folder,
