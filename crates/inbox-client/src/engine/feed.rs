@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Engine;
 use super::files::Claim;
+use super::health::Route;
 use super::setback::asked;
 use super::take::lost_unknown;
 use crate::journal::Position;
@@ -139,7 +140,7 @@ impl Engine {
             limit: ROWS_OF_A_PAGE,
         };
         let page = self.platform.feed(&query).await;
-        self.note(&page);
+        self.note(Route::Feed, &page);
         page
     }
 

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use crate::Condition;
 
-/// What the platform's last answer to the feed or the list was.
+/// What the platform's last answer on a route was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlatformState {
     /// There was none yet.
@@ -16,6 +16,15 @@ pub(crate) enum PlatformState {
     Unreachable,
     /// It does not take the token.
     Unauthorized,
+}
+
+/// A route whose answers tell how the platform does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// What waits.
+    List,
+    /// What is new.
+    Feed,
 }
 
 /// Whether there is room for files.
@@ -40,7 +49,8 @@ pub(crate) enum JournalState {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
-    platform: PlatformState,
+    list: PlatformState,
+    feed: PlatformState,
     disk: DiskState,
     journal: JournalState,
 }
@@ -48,14 +58,27 @@ struct State {
 impl State {
     /// The worst of what is wrong.
     fn condition(self) -> Condition {
-        match (self.journal, self.platform, self.disk) {
-            (JournalState::Broken, _, _) => Condition::Broken,
-            (_, PlatformState::Unauthorized, _) => Condition::Unauthorized,
-            (_, PlatformState::Unreachable, _) => Condition::Unreachable,
-            (JournalState::Full, _, _) | (_, _, DiskState::Full) => Condition::DiskFull,
-            (_, PlatformState::Unasked, _) => Condition::Starting,
-            (_, PlatformState::Answers, _) => Condition::Working,
+        let routes = [self.list, self.feed];
+        if self.journal == JournalState::Broken {
+            Condition::Broken
+        } else if routes.contains(&PlatformState::Unauthorized) {
+            Condition::Unauthorized
+        } else if routes.contains(&PlatformState::Unreachable) {
+            Condition::Unreachable
+        } else if self.journal == JournalState::Full || self.disk == DiskState::Full {
+            Condition::DiskFull
+        } else if routes.contains(&PlatformState::Answers) {
+            Condition::Working
+        } else {
+            Condition::Starting
         }
+    }
+
+    /// Whether the platform is there, as far as anybody knows. One route that is broken, or that
+    /// something in between cuts off, does not say that it is away.
+    fn platform_is_there(self) -> bool {
+        let is_there = |route| matches!(route, PlatformState::Answers | PlatformState::Unasked);
+        is_there(self.list) || is_there(self.feed)
     }
 }
 
@@ -69,7 +92,8 @@ pub(crate) struct Health {
 impl Health {
     pub(crate) fn new() -> Self {
         let state = State {
-            platform: PlatformState::Unasked,
+            list: PlatformState::Unasked,
+            feed: PlatformState::Unasked,
             disk: DiskState::Roomy,
             journal: JournalState::Sound,
         };
@@ -85,8 +109,11 @@ impl Health {
     }
 
     /// Notes how the platform answered.
-    pub(crate) fn platform(&self, now: PlatformState) {
-        self.change(|state| state.platform = now);
+    pub(crate) fn platform(&self, route: Route, now: PlatformState) {
+        self.change(|state| match route {
+            Route::List => state.list = now,
+            Route::Feed => state.feed = now,
+        });
     }
 
     /// Notes whether the disk has room.
@@ -112,24 +139,18 @@ impl Health {
 
     /// Waits until the platform answers; at once when it does, or was not asked yet.
     pub(crate) async fn platform_answers(&self) {
-        let answers = |state: &State| {
-            matches!(
-                state.platform,
-                PlatformState::Answers | PlatformState::Unasked
-            )
-        };
         // The sender lives as long as this value, so that the wait does not fail.
-        drop(self.state.subscribe().wait_for(answers).await);
+        drop(
+            self.state
+                .subscribe()
+                .wait_for(|state| state.platform_is_there())
+                .await,
+        );
     }
 
     /// Waits until the platform answers again after it did not; for ever, should it never be away.
     pub(crate) async fn platform_comes_back(&self) {
-        let away = |state: &State| {
-            matches!(
-                state.platform,
-                PlatformState::Unreachable | PlatformState::Unauthorized
-            )
-        };
+        let away = |state: &State| !state.platform_is_there();
         drop(self.state.subscribe().wait_for(away).await);
         self.platform_answers().await;
     }
@@ -168,14 +189,16 @@ mod tests {
         let health = Health::new();
         let condition = health.conditions();
         assert_eq!(*condition.borrow(), Condition::Starting);
-        health.platform(PlatformState::Answers);
+        health.platform(Route::List, PlatformState::Answers);
         assert_eq!(*condition.borrow(), Condition::Working);
         health.disk(DiskState::Full);
         assert_eq!(*condition.borrow(), Condition::DiskFull);
         health.journal(JournalState::Full);
         health.disk(DiskState::Roomy);
         assert_eq!(*condition.borrow(), Condition::DiskFull);
-        health.platform(PlatformState::Unauthorized);
+        health.platform(Route::Feed, PlatformState::Unreachable);
+        assert_eq!(*condition.borrow(), Condition::Unreachable);
+        health.platform(Route::List, PlatformState::Unauthorized);
         assert_eq!(*condition.borrow(), Condition::Unauthorized);
         health.journal(JournalState::Broken);
         assert_eq!(*condition.borrow(), Condition::Broken);
@@ -185,9 +208,11 @@ mod tests {
     async fn whoever_waits_for_the_platform_goes_on_when_it_is_back() {
         let health = Health::new();
         health.platform_answers().await;
-        health.platform(PlatformState::Unreachable);
+        health.platform(Route::Feed, PlatformState::Unreachable);
+        health.platform_answers().await;
+        health.platform(Route::List, PlatformState::Unauthorized);
         let waiting = health.platform_answers();
-        let back = async { health.platform(PlatformState::Answers) };
-        tokio::join!(waiting, back);
+        let back = async { health.platform(Route::List, PlatformState::Answers) };
+        tokio::join!(biased; waiting, back);
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::Engine;
-use super::health::PlatformState;
+use super::health::{PlatformState, Route};
 use super::setback::asked;
 use super::take::ATTEMPTS_OF_ONE_THAT_ENDS;
 use crate::platform::{CallError, FeedCursor, FeedQuery, RowContent};
@@ -107,7 +107,7 @@ impl Engine {
         }
         let number = self.lists.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let listed = self.platform.waiting().await;
-        self.note(&listed);
+        self.note(Route::List, &listed);
         let listed = listed?;
         let names = listed.iter().map(|file| file.file_id).collect();
         *self
@@ -124,12 +124,13 @@ impl Engine {
     }
 
     /// Notes how the platform answered a call that tells how it is.
-    pub(super) fn note<T>(&self, answer: &Result<T, CallError>) {
-        self.health.platform(match answer {
+    pub(super) fn note<T>(&self, route: Route, answer: &Result<T, CallError>) {
+        let state = match answer {
             Err(CallError::Unauthorized | CallError::NoToken(_)) => PlatformState::Unauthorized,
             Err(CallError::CursorGone) | Ok(_) => PlatformState::Answers,
             Err(_) => PlatformState::Unreachable,
-        });
+        };
+        self.health.platform(route, state);
     }
 
     /// The files that expired lately, as far as the feed says so.

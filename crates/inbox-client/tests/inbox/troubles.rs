@@ -8,7 +8,9 @@ use tempfile::TempDir;
 
 use crate::support::Tokens;
 use crate::support::scripted::Answer;
-use crate::support::stand_in::{StandIn, lying_in, next_arrived, next_lost, next_request, until};
+use crate::support::stand_in::{
+    StandIn, instead, lying_in, next_arrived, next_lost, next_request, until,
+};
 
 async fn becomes(inbox: &Inbox, condition: Condition) {
     let mut conditions = inbox.conditions();
@@ -153,4 +155,21 @@ async fn nobody_has_to_have_a_deadline() {
     assert_eq!(next_arrived(&mut inbox).await.uri, file.uri());
     until(|| platform.is_empty()).await;
     inbox.close().await;
+}
+
+#[tokio::test]
+async fn a_feed_that_is_broken_keeps_no_listed_file_waiting() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let feed = platform.path("activity");
+    let broken = Answer::error(500, "internal_error");
+    platform.scripted().on("GET", &feed, [broken]);
+    let file = platform.hold(b"the list is the truth");
+    let fault = || instead(Answer::error(500, "internal_error"));
+    platform.break_fetches(&file, [fault(), fault(), fault()]);
+    let builder = platform.inbox(folder.path());
+    let builder = builder.reconcile_every(Duration::from_hours(1));
+    let mut inbox = builder.open().await.unwrap();
+    assert_eq!(next_arrived(&mut inbox).await.uri, file.uri());
+    until(|| platform.is_empty()).await;
+    becomes(&inbox, Condition::Unreachable).await;
 }
