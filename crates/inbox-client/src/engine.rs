@@ -292,7 +292,8 @@ impl Engine {
     }
 
     fn about_file(&self, file_id: FileId, event: Event) -> Delivery {
-        Delivery::new(self.workspace_id, event, self.confirmed.of_file(file_id))
+        let confirmation = self.confirmed.of_file(file_id, &event);
+        Delivery::new(self.workspace_id, event, confirmation)
     }
 
     /// Notes how long the platform asked to be left alone, as far as that is heeded.

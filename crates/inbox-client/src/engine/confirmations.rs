@@ -10,8 +10,8 @@ use crate::{Event, FileArrived, FileLost};
 /// What a delivery does when it is confirmed.
 #[derive(Debug)]
 pub(crate) enum Confirmation {
-    /// It is about this file.
-    File(FileId, mpsc::UnboundedSender<FileId>),
+    /// It is about a file, of which that is noted.
+    File(Entry, mpsc::UnboundedSender<Entry>),
     /// It is a message, whose row is done then.
     Message(oneshot::Sender<()>),
 }
@@ -21,7 +21,7 @@ impl Confirmation {
     /// event is handed over again by the next.
     pub(crate) fn confirm(self) {
         match self {
-            Self::File(file_id, confirmed) => drop(confirmed.send(file_id)),
+            Self::File(entry, confirmed) => drop(confirmed.send(entry)),
             Self::Message(confirmed) => drop(confirmed.send(())),
         }
     }
@@ -29,11 +29,11 @@ impl Confirmation {
 
 /// Where deliveries say that they were confirmed.
 #[derive(Debug)]
-pub(super) struct Confirmed(mpsc::UnboundedSender<FileId>);
+pub(super) struct Confirmed(mpsc::UnboundedSender<Entry>);
 
 /// What was confirmed and is to be kept.
 #[derive(Debug)]
-pub(super) struct Confirmations(mpsc::UnboundedReceiver<FileId>);
+pub(super) struct Confirmations(mpsc::UnboundedReceiver<Entry>);
 
 impl Confirmed {
     pub(super) fn new() -> (Self, Confirmations) {
@@ -42,8 +42,13 @@ impl Confirmed {
     }
 
     /// For an event about a file.
-    pub(super) fn of_file(&self, file_id: FileId) -> Confirmation {
-        Confirmation::File(file_id, self.0.clone())
+    pub(super) fn of_file(&self, file_id: FileId, event: &Event) -> Confirmation {
+        let entry = match event {
+            // The file may arrive after all, which is to be confirmed on its own.
+            Event::FileLost(_) => Entry::LossConfirmed(file_id),
+            _ => Entry::Confirmed(file_id),
+        };
+        Confirmation::File(entry, self.0.clone())
     }
 }
 
@@ -57,9 +62,9 @@ impl Confirmations {
                 first = self.0.recv() => first,
                 () = book.stop.cancelled() => None,
             };
-            let mut entries: Vec<_> = first.map(Entry::Confirmed).into_iter().collect();
-            while let Ok(file_id) = self.0.try_recv() {
-                entries.push(Entry::Confirmed(file_id));
+            let mut entries: Vec<_> = first.into_iter().collect();
+            while let Ok(entry) = self.0.try_recv() {
+                entries.push(entry);
             }
             if entries.is_empty() || book.write(entries).await.is_err() {
                 return;

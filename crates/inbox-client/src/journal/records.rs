@@ -54,6 +54,8 @@ pub(crate) enum Entry {
     Acked(FileId),
     /// The embedder has confirmed the event about the file.
     Confirmed(FileId),
+    /// The embedder has confirmed that the file is lost; that it arrived after all, it has not.
+    LossConfirmed(FileId),
 }
 
 /// Whether something that is due about a file was done.
@@ -110,6 +112,13 @@ impl Records {
             }
             Entry::Confirmed(file_id) => {
                 if let Some(record) = self.files.get_mut(file_id) {
+                    record.confirmed = Done::Yes;
+                }
+            }
+            Entry::LossConfirmed(file_id) => {
+                let record = self.files.get_mut(file_id);
+                let is_lost = |record: &&mut FileRecord| matches!(record.outcome, Outcome::Lost(_));
+                if let Some(record) = record.filter(is_lost) {
                     record.confirmed = Done::Yes;
                 }
             }

@@ -200,6 +200,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         any_lost().prop_map(Entry::Lost),
         any_file().prop_map(Entry::Acked),
         any_file().prop_map(Entry::Confirmed),
+        any_file().prop_map(Entry::LossConfirmed),
     ]
 }
 

@@ -17,6 +17,7 @@ pub(super) enum WireEntry {
     Lost(WireLost),
     Acked { file_id: String },
     Confirmed { file_id: String },
+    LossConfirmed { file_id: String },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,6 +64,9 @@ impl From<&Entry> for WireEntry {
                 file_id: file_id.to_string(),
             },
             Entry::Confirmed(file_id) => Self::Confirmed {
+                file_id: file_id.to_string(),
+            },
+            Entry::LossConfirmed(file_id) => Self::LossConfirmed {
                 file_id: file_id.to_string(),
             },
         }
@@ -118,6 +122,7 @@ impl WireEntry {
             Self::Lost(lost) => Entry::Lost(lost.into_file()?),
             Self::Acked { file_id } => Entry::Acked(file_id.parse().ok()?),
             Self::Confirmed { file_id } => Entry::Confirmed(file_id.parse().ok()?),
+            Self::LossConfirmed { file_id } => Entry::LossConfirmed(file_id.parse().ok()?),
         })
     }
 }

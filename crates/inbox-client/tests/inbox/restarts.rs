@@ -165,3 +165,25 @@ async fn events_that_nobody_takes_again_do_not_keep_new_files_from_arriving() {
     assert_eq!(next_arrived(&mut inbox).await.uri, new.uri());
     next_request(&mut inbox).await;
 }
+
+#[tokio::test]
+async fn a_loss_that_is_confirmed_late_does_not_confirm_the_arrival_after_it() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let file = platform.upload(b"back again");
+    platform.forget(&file);
+    let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
+    let lost = inbox.next().await.unwrap();
+    assert!(matches!(lost.event(), Event::FileLost(_)), "{lost:?}");
+    platform.remember(&file);
+    let arrived = inbox.next().await.unwrap();
+    assert!(
+        matches!(arrived.event(), Event::FileArrived(_)),
+        "{arrived:?}"
+    );
+    lost.confirm();
+    drop(arrived);
+    inbox.close().await;
+    let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
+    platform.send_about("nothing in between", &[]);
+    assert_eq!(next_arrived(&mut inbox).await.uri, file.uri());
+}
