@@ -8,7 +8,8 @@ pub enum Condition {
     Starting,
     /// The platform answers, and nothing is in the way.
     Working,
-    /// The platform cannot be reached, or says that it is unavailable. It is asked again and again.
+    /// The platform cannot be reached, or says that it is unavailable, be it for the feed or for the
+    /// list alone. It is asked again and again.
     Unreachable,
     /// The platform does not take the token. A fresh one is asked for, and tried, again and again.
     Unauthorized,

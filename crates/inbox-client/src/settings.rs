@@ -35,7 +35,8 @@ pub struct Timeouts {
     /// Between two pieces of a file, in either direction.
     pub idle: Duration,
     /// How long the platform is asked to wait when there is nothing new; it waits for 60 seconds at
-    /// the most.
+    /// the most. One that does not wait is polled again after [`RetryPolicy::first`], or after a second
+    /// if that is longer.
     pub wait: Duration,
     /// When a peer counts as too slow.
     pub slow: SlowPeer,
@@ -85,7 +86,8 @@ pub struct RetryPolicy {
     pub first: Duration,
     /// The longest wait after any number of failures.
     pub longest: Duration,
-    /// The longest wait that the platform may ask for.
+    /// The longest wait that the platform may ask for. What it asks for with one file is heeded for all
+    /// of them.
     pub longest_asked: Duration,
 }
 
