@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use command_line::Refusal;
 use inbox_client::Scope;
 use pending_uploads_core::{Mimetype, Token, WorkspaceId};
 
 use crate::flags::{CommonFlags, ExecFlags, RegisterFlags, TakeFlags};
-use crate::refusal::{Refusal, refusal};
 use crate::register::{Chosen, RegisterPlan};
 use crate::registration::StoredRegistration;
 use crate::run::RunPlan;
@@ -113,7 +113,7 @@ pub(crate) enum Invocation {
 
 /// Reads the arguments, the environment, the settings file and what is registered.
 pub(crate) fn parse() -> Result<Invocation, Refusal> {
-    Arguments::try_parse().map_err(refusal)?.invocation()
+    Arguments::try_parse().map_err(Refusal::from)?.invocation()
 }
 
 impl Arguments {
@@ -311,7 +311,10 @@ mod tests {
 
     fn refused(arguments: &[&str]) -> String {
         let parsed = Arguments::try_parse_from(["inbox"].iter().chain(arguments));
-        match parsed.map_err(refusal).and_then(Arguments::invocation) {
+        match parsed
+            .map_err(Refusal::from)
+            .and_then(Arguments::invocation)
+        {
             Err(Refusal::Wrong(sentence)) => sentence,
             other => panic!("{arguments:?} should be refused: {other:?}"),
         }

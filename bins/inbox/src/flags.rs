@@ -6,9 +6,9 @@ use clap::Args;
 use inbox_client::PlatformUrl;
 use pending_uploads_core::WorkspaceId;
 
-use crate::values::{
-    Bytes, LogFilter, Parallel, Seconds, Secret, ShellCommand, SomeBytes, WaitSeconds,
-};
+use command_line::{LogFilter, Secret};
+
+use crate::values::{Bytes, Parallel, Seconds, ShellCommand, SomeBytes, WaitSeconds};
 
 /// What every command takes.
 #[derive(Debug, Args)]

@@ -8,7 +8,6 @@ mod logging;
 mod output;
 mod process_group;
 mod progress;
-mod refusal;
 mod register;
 mod registration;
 mod run;
@@ -23,10 +22,10 @@ mod workspaces;
 
 use std::process::ExitCode;
 
+use command_line::Refusal;
 use pending_uploads_core::Report;
 
 use crate::cli::Invocation;
-use crate::refusal::Refusal;
 
 /// Something that was tried did not work.
 const FAILED: u8 = 1;

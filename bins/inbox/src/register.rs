@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use command_line::StopSignals;
 use inbox_client::{
     CallError, Platform, PlatformError, PlatformUrl, Registration, Timeouts, TokenError,
     TokenSource,
@@ -15,7 +16,6 @@ use crate::logging;
 use crate::output::print;
 use crate::progress::Bars;
 use crate::registration::{Place, StoredRegistration, folder_of, path_of};
-use crate::signals::StopSignals;
 use crate::tokens::TokenOrigin;
 
 /// What is to be registered.

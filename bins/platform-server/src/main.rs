@@ -9,15 +9,15 @@ mod migrate;
 mod readiness;
 mod serve;
 mod settings;
-mod signals;
 mod store;
 mod values;
 
 use std::process::ExitCode;
 
+use command_line::Refusal;
 use pending_uploads_core::Report;
 
-use crate::cli::{Invocation, Refusal};
+use crate::cli::Invocation;
 
 /// Something that was tried did not work.
 const FAILED: u8 = 1;
