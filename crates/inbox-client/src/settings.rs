@@ -35,8 +35,8 @@ pub struct Timeouts {
     /// Between two pieces of a file, in either direction.
     pub idle: Duration,
     /// How long the platform is asked to wait when there is nothing new; it waits for 60 seconds at
-    /// the most. One that does not wait is polled again after [`RetryPolicy::first`], or after a second
-    /// if that is longer.
+    /// the most. One that does not wait is polled again after [`RetryPolicy::first`], but after a second
+    /// at the latest.
     pub wait: Duration,
     /// When a peer counts as too slow.
     pub slow: SlowPeer,
