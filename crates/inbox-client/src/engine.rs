@@ -41,7 +41,7 @@ use crate::observer::Observer;
 use crate::platform::PlatformWorkspace;
 use crate::{Condition, Event, FetchLimits, RetryPolicy, Scope};
 
-use book::Book;
+use book::{Book, Patience};
 use confirmations::Confirmed;
 use files::Files;
 use health::Health;
@@ -157,6 +157,10 @@ impl Running {
             health: Arc::clone(&health),
             retry: parts.options.retry,
             stop: stop.clone(),
+            patience: match parts.options.scope {
+                Scope::WaitingFiles => Patience::Attempts(take::ATTEMPTS_OF_ONE_THAT_ENDS),
+                Scope::Everything | Scope::Files => Patience::Endless,
+            },
         };
         tasks.spawn(confirmations.keep(book.clone()));
         let running = Self {

@@ -8,7 +8,6 @@ use pending_uploads_core::{FileId, Sha256};
 use super::Engine;
 use super::files::AckEnd;
 use super::setback::asked;
-use super::take::ATTEMPTS_OF_ONE_THAT_ENDS;
 use crate::Scope;
 use crate::journal::Entry;
 use crate::platform::CallError;
@@ -45,7 +44,7 @@ impl Engine {
                     asked(&failure)
                 }
             };
-            if self.options.scope == Scope::WaitingFiles && attempts >= ATTEMPTS_OF_ONE_THAT_ENDS {
+            if self.gives_up(attempts, asked) {
                 self.leftovers.found();
                 break;
             }

@@ -18,6 +18,16 @@ pub(super) struct Book {
     pub(super) health: Arc<Health>,
     pub(super) retry: RetryPolicy,
     pub(super) stop: CancellationToken,
+    pub(super) patience: Patience,
+}
+
+/// How long a full disk is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Until it has room, or the inbox stops.
+    Endless,
+    /// For so many attempts.
+    Attempts(u32),
 }
 
 /// The journal cannot be written any more, and the inbox stops.
@@ -29,7 +39,7 @@ impl Book {
     pub(super) async fn write(&self, entries: Vec<Entry>) -> Result<(), Broken> {
         let mut backoff = Backoff::new(self.retry);
         let mut found = JournalState::Sound;
-        loop {
+        for attempts in 1_u32.. {
             match self.journal.write(entries.clone()).await {
                 Ok(()) => {
                     if found == JournalState::Full {
@@ -37,7 +47,7 @@ impl Book {
                     }
                     return Ok(());
                 }
-                Err(failure @ WriteError::DiskFull(_)) if !self.stop.is_cancelled() => {
+                Err(failure @ WriteError::DiskFull(_)) if self.goes_on(attempts) => {
                     warn!(error:% = failure; "the journal cannot be written: the disk is full");
                     found = JournalState::Full;
                     self.health.journal(found);
@@ -53,6 +63,15 @@ impl Book {
                 }
             }
         }
+        Err(Broken)
+    }
+
+    fn goes_on(&self, attempts: u32) -> bool {
+        let patient = match self.patience {
+            Patience::Endless => true,
+            Patience::Attempts(most) => attempts < most,
+        };
+        patient && !self.stop.is_cancelled()
     }
 }
 
@@ -81,6 +100,7 @@ mod tests {
                 longest_asked: an_hour,
             },
             stop: CancellationToken::new(),
+            patience: Patience::Endless,
         };
         let stop = async {
             let mut conditions = health.conditions();
@@ -92,5 +112,26 @@ mod tests {
         let both = async { tokio::join!(write, stop).0 };
         let written = timeout(Duration::from_secs(20), both).await.unwrap();
         assert!(written.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_inbox_that_ends_does_not_wait_for_room_for_ever() {
+        let (_folder, journal) = writer_without_room();
+        let moment = Duration::from_millis(1);
+        let book = Book {
+            journal,
+            health: Arc::new(Health::new()),
+            retry: RetryPolicy {
+                first: moment,
+                longest: moment,
+                longest_asked: moment,
+            },
+            stop: CancellationToken::new(),
+            patience: Patience::Attempts(3),
+        };
+        let write = book.write(vec![Entry::Acked(FileId::generate())]);
+        let written = timeout(Duration::from_secs(20), write).await.unwrap();
+        assert!(written.is_err());
+        assert_eq!(*book.health.conditions().borrow(), Condition::Broken);
     }
 }

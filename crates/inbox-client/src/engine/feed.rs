@@ -29,6 +29,15 @@ const LONGEST_MOMENT: Duration = Duration::from_secs(1);
 /// before any of them is fetched: most files of a long backlog are gone.
 const FEW_ANNOUNCEMENTS: usize = 4;
 
+/// Whether what is read may be older than the inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// It may: there was no cursor, and the end of the feed was not reached yet.
+    First,
+    /// It is not.
+    Later,
+}
+
 /// Where pages go whose rows are to be handed on.
 pub(super) fn pages() -> (mpsc::Sender<Vec<FeedRow>>, mpsc::Receiver<Vec<FeedRow>>) {
     mpsc::channel(PAGES_AHEAD)
@@ -45,6 +54,10 @@ impl Engine {
         cursor: Option<Position>,
         pages: mpsc::Sender<Vec<FeedRow>>,
     ) {
+        let mut reading = match cursor {
+            Some(_) => Reading::Later,
+            None => Reading::First,
+        };
         let mut read = cursor;
         let mut next = start(cursor);
         let mut backoff = Backoff::new(self.options.retry);
@@ -58,17 +71,18 @@ impl Engine {
                         self.lists.poke();
                         next = FeedCursor::Beginning;
                     }
-                    self.pause_after(&failure, &mut backoff).await;
+                    self.pause_after(&failure, asked_at, &mut backoff).await;
                     continue;
                 }
             };
             let Some(last) = last_of_new(next, &rows) else {
                 backoff.reset();
+                reading = Reading::Later;
                 self.pause_since(asked_at).await;
                 continue;
             };
-            if let Err(failure) = self.take_what_is_announced(&rows).await {
-                self.pause_after(&failure, &mut backoff).await;
+            if let Err(failure) = self.take_what_is_announced(&rows, reading).await {
+                self.pause_after(&failure, asked_at, &mut backoff).await;
                 continue;
             }
             let unread: Vec<_> = rows.into_iter().filter(|row| is_after(row, read)).collect();
@@ -98,7 +112,10 @@ impl Engine {
                     next = behind_newest(&rows);
                     continue;
                 }
-                Ok(rows) => self.take_what_is_announced(&rows).await.map(|()| rows),
+                Ok(rows) => {
+                    let taken = self.take_what_is_announced(&rows, Reading::Later).await;
+                    taken.map(|()| rows)
+                }
                 Err(failure) => Err(failure),
             };
             match taken {
@@ -113,16 +130,26 @@ impl Engine {
                     if matches!(failure, CallError::CursorGone) {
                         next = FeedCursor::Newest;
                     }
-                    self.pause_after(&failure, &mut backoff).await;
+                    self.pause_after(&failure, asked_at, &mut backoff).await;
                 }
             }
         }
     }
 
-    async fn pause_after(&self, failure: &CallError, backoff: &mut Backoff) {
+    /// What a failed call has taken counts as part of the pause: something in between that cuts each
+    /// poll that waits for long keeps no row back.
+    async fn pause_after(&self, failure: &CallError, asked_at: Instant, backoff: &mut Backoff) {
         let asked = asked(failure);
+        let (delay, taken) = (backoff.next(asked), asked_at.elapsed());
         warn!(error = report(failure); "poll failed");
-        self.pause(backoff.next(asked), asked).await;
+        if asked.is_some() {
+            return self.pause(delay, asked).await;
+        }
+        if taken > delay {
+            backoff.reset();
+        }
+        self.pause(delay.saturating_sub(taken), None).await;
+        self.pause_since(asked_at).await;
     }
 
     /// A poll that brought nothing has waited. A platform that did not wait, because it is stopping
@@ -144,10 +171,18 @@ impl Engine {
         page
     }
 
-    async fn take_what_is_announced(self: &Arc<Self>, rows: &[FeedRow]) -> Result<(), CallError> {
+    async fn take_what_is_announced(
+        self: &Arc<Self>,
+        rows: &[FeedRow],
+        reading: Reading,
+    ) -> Result<(), CallError> {
         let mut unknown = self.unknown_files(rows);
         let unreadable = self.unknown_unreadable_files(rows);
-        if unknown.len() <= FEW_ANNOUNCEMENTS && unreadable.is_empty() {
+        let few = match reading {
+            Reading::First => 0,
+            Reading::Later => FEW_ANNOUNCEMENTS,
+        };
+        if unknown.len() <= few && unreadable.is_empty() {
             for file in unknown {
                 self.take_announced(file);
             }
@@ -156,7 +191,7 @@ impl Engine {
         self.list_anew().await?;
         unknown.retain(|file| !self.files.knows(file.file_id));
         if !unknown.is_empty() {
-            self.settle_unlisted(unknown).await?;
+            self.settle_unlisted(unknown, reading).await?;
         }
         for file_id in unreadable {
             self.refuse(file_id);

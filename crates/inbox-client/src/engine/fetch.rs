@@ -6,12 +6,15 @@ use bytes::{Bytes, BytesMut};
 use log::warn;
 use pending_uploads_core::FileId;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 use super::Engine;
 use super::room::Reserved;
 use super::setback::{Progress, Setback};
 use crate::folder::Partial;
 use crate::platform::{CallError, Content};
+use crate::report::report;
+use crate::retry::Backoff;
 use crate::{LostReason, WaitingFile};
 
 /// How many bytes are gathered before they are written.
@@ -46,6 +49,38 @@ impl Engine {
         blocking(move || folder.find(&file))
             .await?
             .map_err(Setback::Disk)
+    }
+
+    /// The same, of a folder that is tried again when it cannot be read.
+    pub(super) async fn find_patiently(&self, file: &WaitingFile) -> Option<PathBuf> {
+        let mut backoff = Backoff::new(self.options.retry);
+        loop {
+            match self.find(file).await {
+                Ok(found) => return found,
+                Err(setback) => {
+                    warn!(file_id:% = file.file_id, error = report(&setback); "the folder cannot be read");
+                    sleep(backoff.next(None)).await;
+                }
+            }
+        }
+    }
+
+    /// Where a file is of which nothing but the id is known, if it is on the disk.
+    pub(super) async fn find_by_id(&self, file_id: FileId) -> Option<PathBuf> {
+        let mut backoff = Backoff::new(self.options.retry);
+        loop {
+            let folder = self.folder.clone();
+            match blocking(move || folder.find_by_id(file_id)).await {
+                Ok(Ok(found)) => return found,
+                Ok(Err(error)) => {
+                    warn!(file_id:% = file_id, error:% = error; "the folder cannot be read");
+                }
+                Err(setback) => {
+                    warn!(file_id:% = file_id, error = report(&setback); "the folder cannot be read");
+                }
+            }
+            sleep(backoff.next(None)).await;
+        }
     }
 
     async fn partial(&self, file: &WaitingFile) -> Result<Partial, Setback> {

@@ -8,7 +8,6 @@ use log::warn;
 use pending_uploads_core::PendingUri;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_blocking;
 
 use super::cursor::{Done, RowUnderWay};
 use super::feed::position;
@@ -93,9 +92,7 @@ impl Engine {
         if self.files.begin(uri.file_id) == Claim::Known {
             return;
         }
-        let folder = self.folder.clone();
-        let found = spawn_blocking(move || folder.find_by_id(uri.file_id)).await;
-        if let Ok(Ok(Some(path))) = found {
+        if let Some(path) = self.find_by_id(uri.file_id).await {
             self.files.settle_found(uri.file_id, path);
         } else {
             let lost = lost_unknown(uri, LostReason::Gone, self.clock.now());

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::Engine;
 use super::health::{PlatformState, Route};
 use super::setback::asked;
-use super::take::ATTEMPTS_OF_ONE_THAT_ENDS;
+use crate::RetryPolicy;
 use crate::platform::{CallError, FeedCursor, FeedQuery, RowContent};
 use crate::report::report;
 use crate::retry::Backoff;
@@ -63,7 +63,9 @@ impl Lists {
 impl Engine {
     /// Asks what waits, at the start, when it is wanted, and every few minutes.
     pub(super) async fn reconcile_for_ever(self: Arc<Self>) {
+        let RetryPolicy { first, longest, .. } = self.options.retry;
         let mut backoff = Backoff::new(self.options.retry);
+        let mut moment = first;
         loop {
             if let Err(failure) = self.list_anew().await {
                 let asked = asked(&failure);
@@ -72,12 +74,12 @@ impl Engine {
                 continue;
             }
             backoff.reset();
-            // A file that fails at once again and again does not make this a busy loop.
-            sleep(self.options.retry.first).await;
-            tokio::select! {
-                () = self.lists.wanted.notified() => {}
-                () = sleep(self.options.reconcile_every) => {}
-            }
+            // Files that fail again and again do not have it asked for again and again.
+            sleep(moment).await;
+            moment = tokio::select! {
+                () = self.lists.wanted.notified() => moment.saturating_mul(2).min(longest),
+                () = sleep(self.options.reconcile_every) => first,
+            };
         }
     }
 
@@ -89,10 +91,10 @@ impl Engine {
                 return;
             };
             log_failure(&failure);
-            if attempts >= ATTEMPTS_OF_ONE_THAT_ENDS {
+            let asked = asked(&failure);
+            if self.gives_up(attempts, asked) {
                 return self.leftovers.found();
             }
-            let asked = asked(&failure);
             self.pause(backoff.next(asked), asked).await;
         }
     }

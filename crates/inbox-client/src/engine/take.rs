@@ -3,11 +3,15 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use log::{info, warn};
+use log::{debug, info, warn};
 use pending_uploads_core::{FileId, PendingUri, Timestamp};
+use tokio::sync::{MutexGuard, SemaphorePermit};
+use tokio::time::sleep;
 
 use super::Engine;
+use super::feed::Reading;
 use super::files::{Claim, Listed};
 use super::health::DiskState;
 use super::setback::{Progress, Setback, Setbacks};
@@ -19,6 +23,12 @@ use crate::{Event, FileArrived, FileLost, LostReason, Scope, WaitingFile};
 
 /// How often an inbox that ends tries something before it leaves it.
 pub(super) const ATTEMPTS_OF_ONE_THAT_ENDS: u32 = 5;
+
+/// A file's turn to be fetched. Dropping it gives the place to the next.
+struct Turn<'a> {
+    _disk: Option<MutexGuard<'a, ()>>,
+    _slot: Option<SemaphorePermit<'a>>,
+}
 
 impl Engine {
     /// Takes a file that the feed announces, unless it is known already.
@@ -44,8 +54,12 @@ impl Engine {
         let mut setbacks = Setbacks::default();
         let listed_before = self.lists.asked();
         for attempts in 1_u32.. {
+            let turn = self.turn().await;
             let setback = match self.try_once(&file).await {
-                Ok(path) => return self.arrive(file, path).await,
+                Ok(path) => {
+                    drop(turn);
+                    return self.arrive(file, path).await;
+                }
                 Err(setback) => setback,
             };
             let is_missing = matches!(setback, Setback::Call(CallError::NotFound, _))
@@ -58,35 +72,48 @@ impl Engine {
             if let Some(reason) = reason {
                 return self.lose(lost(&file, reason, self.clock.now())).await;
             }
-            if self.gives_up_after(attempts) {
+            let asked = setback.asked();
+            if self.gives_up(attempts, asked) {
                 return self.leftovers.found();
             }
             self.lists.poke();
             if matches!(setback, Setback::Call(_, Progress::Some)) {
                 backoff.reset();
             }
-            let delay = backoff.next(setback.asked());
+            let delay = backoff.next(asked);
             log_setback(&file, &setback, attempts, delay.as_millis());
-            self.pause(delay, setback.asked()).await;
+            // Its place stays taken for a moment: many files that fail at once are no storm.
+            let moment = delay.min(self.options.retry.first);
+            sleep(moment).await;
+            drop(turn);
+            self.pause(delay.saturating_sub(moment), asked).await;
         }
     }
 
-    /// One attempt, when its turn has come. While the disk is full, one file at a time has a turn.
-    async fn try_once(&self, file: &WaitingFile) -> Result<PathBuf, Setback> {
+    /// Waits until a file may be fetched: nothing is in the way, and there is a place. While the disk is
+    /// full, one file at a time has a turn.
+    async fn turn(&self) -> Turn<'_> {
         if self.options.scope != Scope::WaitingFiles {
             self.health.platform_answers().await;
         }
         // What arrived could not be written down.
         self.health.journal_has_room().await;
-        let _turn = if self.health.disk_is_full() {
+        let disk = if self.health.disk_is_full() {
             Some(self.disk_turn.lock().await)
         } else {
             None
         };
         // Nobody closes the slots, so that one always comes.
-        let _slot = self.slots.acquire().await;
+        let slot = self.slots.acquire().await.ok();
         // With the slot, so that no more fetches than slots come when the time is over.
         self.quiet.over().await;
+        Turn {
+            _disk: disk,
+            _slot: slot,
+        }
+    }
+
+    async fn try_once(&self, file: &WaitingFile) -> Result<PathBuf, Setback> {
         let attempt = self.attempt(file).await;
         match &attempt {
             Ok(_) => self.health.disk(DiskState::Roomy),
@@ -113,15 +140,22 @@ impl Engine {
         Some(reason(&expired, file.file_id))
     }
 
-    fn gives_up_after(&self, attempts: u32) -> bool {
-        self.options.scope == Scope::WaitingFiles && attempts >= ATTEMPTS_OF_ONE_THAT_ENDS
+    /// Whether an inbox that ends leaves what failed so often, or is to be left alone for so long.
+    pub(super) fn gives_up(&self, attempts: u32, asked: Option<Duration>) -> bool {
+        let too_long = asked.is_some_and(|asked| asked > self.options.retry.longest);
+        let ends = self.options.scope == Scope::WaitingFiles;
+        ends && (too_long || attempts >= ATTEMPTS_OF_ONE_THAT_ENDS)
     }
 
     /// Settles files that were announced and that a later list does not name: one question for all
     /// of them, instead of a fetch for each.
+    ///
+    /// What an inbox without a past finds gone was somebody else's, or an earlier inbox's whose journal
+    /// is lost: that is nobody's loss, and is not told.
     pub(super) async fn settle_unlisted(
         self: &Arc<Self>,
         files: Vec<WaitingFile>,
+        reading: Reading,
     ) -> Result<(), CallError> {
         let expired = self.expired_files().await?;
         for file in files {
@@ -131,11 +165,16 @@ impl Engine {
             let reason = reason(&expired, file.file_id);
             let engine = Arc::clone(self);
             self.spawn(async move {
-                if let Ok(Some(path)) = engine.find(&file).await {
+                if let Some(path) = engine.find_patiently(&file).await {
                     return engine.arrive(file, path).await;
                 }
-                let now = engine.clock.now();
-                engine.lose(lost(&file, reason, now)).await;
+                match (reading, reason) {
+                    (Reading::First, LostReason::Gone) => {
+                        debug!(file_id:% = file.file_id; "gone before this inbox began");
+                        engine.files.settle_lost(file.file_id, reason);
+                    }
+                    _ => engine.lose(lost(&file, reason, engine.clock.now())).await,
+                }
             });
         }
         Ok(())

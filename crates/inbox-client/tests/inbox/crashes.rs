@@ -72,7 +72,8 @@ async fn survive(step: &str, time: u32) {
         .zip(sizes)
         .map(|(n, size)| (platform.upload(&vec![n; size]), vec![n; size]))
         .collect();
-    platform.announce_gone(b"gone");
+    let expired = platform.announce_gone(b"nobody came");
+    platform.announce_expiry(&expired);
     let mentioned: Vec<_> = files.iter().map(|(file, _)| file).collect();
     platform.send_about("all of them", &mentioned);
     platform.send_about("and another", &[]);
@@ -154,7 +155,7 @@ async fn run_an_inbox() {
     let (state, workspace) = (folder.join("state"), inbox.workspace_id());
     until(|| {
         let status = Status::read(&state, workspace).unwrap().unwrap();
-        status.unacked == 0 && status.cursor.is_some_and(|cursor| cursor.seq.0 == 8)
+        status.unacked == 0 && status.cursor.is_some_and(|cursor| cursor.seq.0 == 9)
     })
     .await;
     inbox.close().await;

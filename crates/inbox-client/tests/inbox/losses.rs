@@ -8,7 +8,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::scripted::Answer;
-use crate::support::stand_in::{Fault, StandIn, instead, lying_in, next_arrived, next_lost, until};
+use crate::support::stand_in::{
+    Fault, StandIn, instead, lying_in, next_arrived, next_lost, next_request, text_and_uris, until,
+};
 
 fn at_most(bytes: u64) -> FetchLimits {
     FetchLimits {
@@ -20,14 +22,28 @@ fn at_most(bytes: u64) -> FetchLimits {
 #[tokio::test]
 async fn a_file_that_is_not_there_any_more_is_gone() {
     let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
-    let file = platform.upload(b"taken by somebody else");
-    platform.forget(&file);
     let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
+    platform.is_followed().await;
+    let file = platform.announce_gone(b"taken by somebody else");
     let lost = next_lost(&mut inbox).await;
     assert_eq!(lost.reason, LostReason::Gone);
     assert_eq!(lost.uri, file.uri());
     assert_eq!(lost.name.as_deref(), Some("report.pdf"));
     assert_eq!(lost.size, Some(22));
+}
+
+#[tokio::test]
+async fn what_was_gone_before_the_first_start_is_nobodys_loss() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let taken = platform.announce_gone(b"taken long ago");
+    let expired = platform.announce_gone(b"nobody came");
+    platform.announce_expiry(&expired);
+    platform.send_about("about both", &[&taken, &expired]);
+    let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
+    assert_eq!(next_lost(&mut inbox).await.uri, expired.uri());
+    let (_, uris) = text_and_uris(&next_request(&mut inbox).await);
+    assert_eq!(uris, [taken.uri().to_string(), expired.uri().to_string()]);
+    assert_eq!(platform.fetches(&taken), 0);
 }
 
 #[tokio::test]
@@ -103,9 +119,9 @@ async fn a_file_whose_announcement_cannot_be_read_is_lost() {
 #[tokio::test]
 async fn a_lost_file_that_is_listed_again_arrives_after_all() {
     let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
-    let file = platform.upload(b"back again");
-    platform.forget(&file);
     let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
+    platform.is_followed().await;
+    let file = platform.announce_gone(b"back again");
     assert_eq!(next_lost(&mut inbox).await.reason, LostReason::Gone);
     platform.remember(&file);
     assert_eq!(next_arrived(&mut inbox).await.uri, file.uri());
@@ -122,9 +138,9 @@ async fn what_another_inbox_left_half_done_is_cleared_away_when_the_file_is_gone
     until(|| folder.path().join("files").exists() && !lying_in(folder.path()).is_empty()).await;
     inbox.close().await;
     platform.forget(&file);
-    let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
-    assert_eq!(next_lost(&mut inbox).await.reason, LostReason::Gone);
+    let inbox = platform.inbox(folder.path()).open().await.unwrap();
     until(|| lying_in(folder.path()).is_empty()).await;
+    inbox.close().await;
 }
 
 #[tokio::test]

@@ -74,6 +74,7 @@ async fn a_message_about_a_lost_file_comes_with_its_uri_as_it_was() {
     let file = platform.upload(b"gone soon");
     platform.forget(&file);
     platform.send_about("too late", &[&file]);
+    platform.announce_expiry(&file);
     let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
     next_lost(&mut inbox).await;
     let (_, uris) = text_and_uris(&next_request(&mut inbox).await);

@@ -171,6 +171,7 @@ async fn a_loss_that_is_confirmed_late_does_not_confirm_the_arrival_after_it() {
     let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
     let file = platform.upload(b"back again");
     platform.forget(&file);
+    platform.announce_expiry(&file);
     let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
     let lost = inbox.next().await.unwrap();
     assert!(matches!(lost.event(), Event::FileLost(_)), "{lost:?}");

@@ -198,6 +198,21 @@ impl StandIn {
         self.lock().feed.pruned = rows;
     }
 
+    /// Waits until an inbox has read the feed to its end.
+    pub(crate) async fn is_followed(&self) {
+        let feed = self.path("activity");
+        let polls = || {
+            let requests = self.scripted.requests();
+            requests
+                .iter()
+                .filter(|request| request.path == feed)
+                .count()
+        };
+        let before = polls();
+        // The last but one of these was answered when everything had been read.
+        until(|| polls() > before + 2).await;
+    }
+
     /// Has the next fetches of a file go wrong, one after the other.
     pub(crate) fn break_fetches(
         &self,
