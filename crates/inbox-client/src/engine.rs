@@ -148,7 +148,7 @@ impl Running {
     pub(crate) fn start(parts: Parts) -> Self {
         let (events, receiver) = mpsc::channel(EVENTS_WAITING);
         let (confirmed, confirmations) = Confirmed::new();
-        let health = Arc::new(Health::new());
+        let health = Arc::new(Health::new(parts.workspace_id));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let leftovers = Arc::new(Leftovers::default());

@@ -52,7 +52,6 @@ mod inbox;
 mod journal;
 mod observer;
 mod platform;
-mod report;
 mod retry;
 mod rewrite;
 mod settings;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use log::{error, warn};
-use pending_uploads_core::{FileId, Sha256};
+use pending_uploads_core::{FileId, Report, Sha256};
 
 use super::Engine;
 use super::files::AckEnd;
@@ -11,7 +11,6 @@ use super::setback::asked;
 use crate::Scope;
 use crate::journal::Entry;
 use crate::platform::CallError;
-use crate::report::report;
 use crate::retry::Backoff;
 
 impl Engine {
@@ -35,12 +34,12 @@ impl Engine {
             let asked = match self.ack_once(file_id, sha256).await {
                 Ok(()) | Err(CallError::NotFound) => return self.acked(file_id).await,
                 Err(CallError::DigestMismatch) => {
-                    error!(file_id:% = file_id; "the platform has another digest than it announced");
+                    error!(workspace_id:% = self.workspace_id, file_id:% = file_id; "the platform has another digest than it announced");
                     self.leftovers.found();
                     return AckEnd::Untold;
                 }
                 Err(failure) => {
-                    warn!(file_id:% = file_id, error = report(&failure), attempts; "ack failed");
+                    warn!(workspace_id:% = self.workspace_id, file_id:% = file_id, error:% = Report(&failure), attempts; "ack failed");
                     asked(&failure)
                 }
             };

@@ -48,7 +48,7 @@ impl Book {
                     return Ok(());
                 }
                 Err(failure @ WriteError::DiskFull(_)) if self.goes_on(attempts) => {
-                    warn!(error:% = failure; "the journal cannot be written: the disk is full");
+                    warn!(workspace_id:% = self.health.workspace_id(), error:% = failure; "the journal cannot be written: the disk is full");
                     found = JournalState::Full;
                     self.health.journal(found);
                     let pause = sleep(backoff.next(None));
@@ -56,7 +56,7 @@ impl Book {
                     self.stop.run_until_cancelled(pause).await;
                 }
                 Err(failure) => {
-                    error!(error:% = failure; "the journal cannot be written: the inbox stops");
+                    error!(workspace_id:% = self.health.workspace_id(), error:% = failure; "the journal cannot be written: the inbox stops");
                     self.health.journal(JournalState::Broken);
                     self.stop.cancel();
                     return Err(Broken);
@@ -79,7 +79,7 @@ impl Book {
 mod tests {
     use std::time::Duration;
 
-    use pending_uploads_core::FileId;
+    use pending_uploads_core::{FileId, WorkspaceId};
     use tokio::time::timeout;
 
     use super::*;
@@ -89,7 +89,7 @@ mod tests {
     #[tokio::test]
     async fn an_inbox_that_stops_does_not_wait_for_room_any_more() {
         let (_folder, journal) = writer_without_room();
-        let health = Arc::new(Health::new());
+        let health = Arc::new(Health::new(WorkspaceId::generate()));
         let an_hour = Duration::from_hours(1);
         let book = Book {
             journal,
@@ -120,7 +120,7 @@ mod tests {
         let moment = Duration::from_millis(1);
         let book = Book {
             journal,
-            health: Arc::new(Health::new()),
+            health: Arc::new(Health::new(WorkspaceId::generate())),
             retry: RetryPolicy {
                 first: moment,
                 longest: moment,

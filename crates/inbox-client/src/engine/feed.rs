@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::warn;
-use pending_uploads_core::{ActivityType, FileId, PendingUri};
+use pending_uploads_core::{ActivityType, FileId, PendingUri, Report};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,7 +15,6 @@ use super::setback::asked;
 use super::take::lost_unknown;
 use crate::journal::Position;
 use crate::platform::{CallError, FeedCursor, FeedQuery, FeedRow, RowContent};
-use crate::report::report;
 use crate::retry::Backoff;
 use crate::{LostReason, WaitingFile};
 
@@ -67,7 +66,7 @@ impl Engine {
                 Ok(rows) => rows,
                 Err(failure) => {
                     if matches!(failure, CallError::CursorGone) && next != FeedCursor::Beginning {
-                        warn!("the cursor is gone: the feed is read from its beginning again");
+                        warn!(workspace_id:% = self.workspace_id; "the cursor is gone: the feed is read from its beginning again");
                         self.lists.poke();
                         next = FeedCursor::Beginning;
                     }
@@ -141,7 +140,7 @@ impl Engine {
     async fn pause_after(&self, failure: &CallError, asked_at: Instant, backoff: &mut Backoff) {
         let asked = asked(failure);
         let (delay, taken) = (backoff.next(asked), asked_at.elapsed());
-        warn!(error = report(failure); "poll failed");
+        warn!(workspace_id:% = self.workspace_id, error:% = Report(failure); "poll failed");
         if asked.is_some() {
             return self.pause(delay, asked).await;
         }
@@ -220,7 +219,7 @@ impl Engine {
     fn unknown_unreadable_files(&self, rows: &[FeedRow]) -> Vec<FileId> {
         let unreadable = rows.iter().filter_map(|row| match &row.content {
             RowContent::UnreadableAnnouncement(file_id) => {
-                warn!(row_id:% = row.id; "an announcement cannot be read");
+                warn!(workspace_id:% = self.workspace_id, row_id:% = row.id; "an announcement cannot be read");
                 *file_id
             }
             _ => None,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytes::{Bytes, BytesMut};
 use log::warn;
-use pending_uploads_core::FileId;
+use pending_uploads_core::{FileId, Report};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -13,7 +13,6 @@ use super::room::Reserved;
 use super::setback::{Progress, Setback};
 use crate::folder::Partial;
 use crate::platform::{CallError, Content};
-use crate::report::report;
 use crate::retry::Backoff;
 use crate::{LostReason, WaitingFile};
 
@@ -58,7 +57,7 @@ impl Engine {
             match self.find(file).await {
                 Ok(found) => return found,
                 Err(setback) => {
-                    warn!(file_id:% = file.file_id, error = report(&setback); "the folder cannot be read");
+                    warn!(workspace_id:% = self.workspace_id, file_id:% = file.file_id, error:% = Report(&setback); "the folder cannot be read");
                     sleep(backoff.next(None)).await;
                 }
             }
@@ -73,10 +72,10 @@ impl Engine {
             match blocking(move || folder.find_by_id(file_id)).await {
                 Ok(Ok(found)) => return found,
                 Ok(Err(error)) => {
-                    warn!(file_id:% = file_id, error:% = error; "the folder cannot be read");
+                    warn!(workspace_id:% = self.workspace_id, file_id:% = file_id, error:% = error; "the folder cannot be read");
                 }
                 Err(setback) => {
-                    warn!(file_id:% = file_id, error = report(&setback); "the folder cannot be read");
+                    warn!(workspace_id:% = self.workspace_id, file_id:% = file_id, error:% = Report(&setback); "the folder cannot be read");
                 }
             }
             sleep(backoff.next(None)).await;
@@ -106,7 +105,7 @@ impl Engine {
         let (folder, workspace_id) = (self.folder.clone(), self.workspace_id);
         let discarded = blocking(move || folder.discard_partial(workspace_id, file_id)).await;
         if let Ok(Err(error)) = discarded {
-            warn!(file_id:% = file_id, error:% = error; "a partial could not be removed");
+            warn!(workspace_id:% = self.workspace_id, file_id:% = file_id, error:% = error; "a partial could not be removed");
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use log::warn;
-use pending_uploads_core::PendingUri;
+use pending_uploads_core::{PendingUri, Report};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,7 +17,6 @@ use super::take::lost_unknown;
 use super::{Confirmation, Engine};
 use crate::inbox::Delivery;
 use crate::platform::{FeedRow, RowContent};
-use crate::report::report;
 use crate::retry::Backoff;
 use crate::rewrite::{mentions, rewrite};
 use crate::{Event, LostReason, Message};
@@ -80,7 +79,7 @@ impl Engine {
     async fn list_until_it_comes(self: &Arc<Self>) {
         let mut backoff = Backoff::new(self.options.retry);
         while let Err(failure) = self.list_anew().await {
-            warn!(error = report(&failure); "list failed");
+            warn!(workspace_id:% = self.workspace_id, error:% = Report(&failure); "list failed");
             let asked = asked(&failure);
             self.pause(backoff.next(asked), asked).await;
         }

@@ -1,6 +1,7 @@
 //! How the inbox is doing, and who waits until it does better.
 
 use log::{Level, log};
+use pending_uploads_core::WorkspaceId;
 use tokio::sync::watch;
 
 use crate::Condition;
@@ -85,12 +86,14 @@ impl State {
 /// How the inbox is doing. Shared by all its tasks.
 #[derive(Debug)]
 pub(crate) struct Health {
+    workspace_id: WorkspaceId,
     state: watch::Sender<State>,
     condition: watch::Sender<Condition>,
 }
 
 impl Health {
-    pub(crate) fn new() -> Self {
+    /// That of the inbox of `workspace_id`, which log lines name.
+    pub(crate) fn new(workspace_id: WorkspaceId) -> Self {
         let state = State {
             list: PlatformState::Unasked,
             feed: PlatformState::Unasked,
@@ -98,9 +101,15 @@ impl Health {
             journal: JournalState::Sound,
         };
         Self {
+            workspace_id,
             state: watch::Sender::new(state),
             condition: watch::Sender::new(state.condition()),
         }
+    }
+
+    /// Whose inbox it is.
+    pub(crate) fn workspace_id(&self) -> WorkspaceId {
+        self.workspace_id
     }
 
     /// The condition, now and as it changes.
@@ -162,7 +171,7 @@ impl Health {
             let now = self.state.borrow().condition();
             let changed = *condition != now;
             if changed {
-                log_change(now);
+                log_change(self.workspace_id, now);
             }
             *condition = now;
             changed
@@ -171,13 +180,13 @@ impl Health {
 }
 
 /// A change of condition is said once; what caused it is in the line of the call that failed.
-fn log_change(now: Condition) {
+fn log_change(workspace_id: WorkspaceId, now: Condition) {
     let level = match now {
         Condition::Starting | Condition::Working => Level::Info,
         Condition::Unreachable | Condition::Unauthorized | Condition::DiskFull => Level::Warn,
         Condition::Broken => Level::Error,
     };
-    log!(level, condition = now.as_str(); "condition changed");
+    log!(level, workspace_id:% = workspace_id, condition = now.as_str(); "condition changed");
 }
 
 #[cfg(test)]
@@ -186,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_condition_is_the_worst_of_what_is_wrong() {
-        let health = Health::new();
+        let health = Health::new(WorkspaceId::generate());
         let condition = health.conditions();
         assert_eq!(*condition.borrow(), Condition::Starting);
         health.platform(Route::List, PlatformState::Answers);
@@ -206,7 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_for_the_platform_goes_on_when_it_is_back() {
-        let health = Health::new();
+        let health = Health::new(WorkspaceId::generate());
         health.platform_answers().await;
         health.platform(Route::Feed, PlatformState::Unreachable);
         health.platform_answers().await;

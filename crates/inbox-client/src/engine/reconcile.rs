@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use log::warn;
-use pending_uploads_core::{ActivityType, FileId};
+use pending_uploads_core::{ActivityType, FileId, Report};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -16,7 +16,6 @@ use super::health::{PlatformState, Route};
 use super::setback::asked;
 use crate::RetryPolicy;
 use crate::platform::{CallError, FeedCursor, FeedQuery, RowContent};
-use crate::report::report;
 use crate::retry::Backoff;
 
 /// How many of the newest expiries are looked at, to tell a file that expired from one that is gone.
@@ -69,7 +68,7 @@ impl Engine {
         loop {
             if let Err(failure) = self.list_anew().await {
                 let asked = asked(&failure);
-                log_failure(&failure);
+                self.log_failure(&failure);
                 self.pause(backoff.next(asked), asked).await;
                 continue;
             }
@@ -90,7 +89,7 @@ impl Engine {
             let Err(failure) = self.list_anew().await else {
                 return;
             };
-            log_failure(&failure);
+            self.log_failure(&failure);
             let asked = asked(&failure);
             if self.gives_up(attempts, asked) {
                 return self.leftovers.found();
@@ -158,11 +157,11 @@ impl Engine {
         let discard = move || folder.discard_partials(workspace_id, &waiting);
         let discarded = spawn_blocking(discard).await;
         if let Ok(Err(error)) = discarded {
-            warn!(error:% = error; "old partials could not be removed");
+            warn!(workspace_id:% = self.workspace_id, error:% = error; "old partials could not be removed");
         }
     }
-}
 
-fn log_failure(failure: &CallError) {
-    warn!(error = report(failure); "list failed");
+    fn log_failure(&self, failure: &CallError) {
+        warn!(workspace_id:% = self.workspace_id, error:% = Report(failure); "list failed");
+    }
 }

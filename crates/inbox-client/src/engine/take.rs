@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::{debug, info, warn};
-use pending_uploads_core::{FileId, PendingUri, Timestamp};
+use pending_uploads_core::{FileId, PendingUri, Report, Timestamp};
 use tokio::sync::{MutexGuard, SemaphorePermit};
 use tokio::time::sleep;
 
@@ -17,7 +17,6 @@ use super::health::DiskState;
 use super::setback::{Progress, Setback, Setbacks};
 use crate::journal::{ArrivedFile, Entry, LostFile};
 use crate::platform::CallError;
-use crate::report::report;
 use crate::retry::Backoff;
 use crate::{Event, FileArrived, FileLost, LostReason, Scope, WaitingFile};
 
@@ -170,7 +169,7 @@ impl Engine {
                 }
                 match (reading, reason) {
                     (Reading::First, LostReason::Gone) => {
-                        debug!(file_id:% = file.file_id; "gone before this inbox began");
+                        debug!(workspace_id:% = file.workspace_id, file_id:% = file.file_id; "gone before this inbox began");
                         engine.files.settle_lost(file.file_id, reason);
                     }
                     _ => engine.lose(lost(&file, reason, engine.clock.now())).await,
@@ -276,7 +275,7 @@ fn log_setback(file: &WaitingFile, setback: &Setback, attempts: u32, pause_ms: u
     warn!(
         workspace_id:% = file.workspace_id,
         file_id:% = file.file_id,
-        error = report(setback),
+        error:% = Report(setback),
         attempts,
         pause_ms;
         "fetch failed"
