@@ -86,7 +86,8 @@ impl From<&LostFile> for FileLost {
 pub enum LostReason {
     /// Nobody fetched it while it was served.
     Expired,
-    /// It is not there (any more): somebody else acked it, or it never was.
+    /// It is not there (any more): somebody else acked it, or it never was. Files that were gone before
+    /// an inbox without a past began are not told as lost.
     Gone,
     /// It is larger than this inbox takes. When the limit is raised while it still waits, it arrives
     /// after a restart.
