@@ -16,14 +16,14 @@
 )]
 
 mod absence;
-//Xmod endings;
-//Xmod exec;
-//Xmod fetch_once;
+mod endings;
+mod exec;
+mod fetch_once;
 mod names;
-//Xmod quick_start;
-//Xmod restarts;
-//Xmod storms;
+mod quick_start;
+mod restarts;
+mod storms;
 mod support;
-//Xmod tokens;
+mod tokens;
 mod two_inboxes;
-//Xmod workspaces;
+mod workspaces;

@@ -90,10 +90,7 @@ async fn files_that_the_program_sends_keep_the_names_that_they_have_on_the_disk(
     let inbox = scene.desk.run();
     let folder = tempfile::tempdir().unwrap();
     let mut sent = BTreeMap::new();
-    let quotes = (
-        "say \"hi\"\\%22.txt".to_owned(),
-        "say__hi____22.txt".to_owned(),
-    );
+    let quotes = ("say \"hi\"\\.txt".to_owned(), "say__hi__.txt".to_owned());
     let names: Vec<_> = names().into_iter().chain([quotes]).collect();
     let mut program = scene.desk.command("send");
     for (n, (name, _)) in (1..).zip(&names) {

@@ -8,12 +8,12 @@ use server_harness::{Process, Program, Workspace, assert_no_secret_in};
 use tempfile::TempDir;
 
 /// The program under test, without any setting but where programs are: it runs a shell.
-pub fn program() -> Program {
+pub(crate) fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_inbox")).set("PATH", "/usr/local/bin:/usr/bin:/bin")
 }
 
 /// The program with short times, so that it soon gets over what is broken.
-pub fn hasty(program: Program) -> Program {
+pub(crate) fn hasty(program: Program) -> Program {
     program
         .set("INBOX_CONNECT_TIMEOUT_SECS", 1)
         .set("INBOX_ANSWER_TIMEOUT_SECS", 2)
@@ -26,7 +26,7 @@ pub fn hasty(program: Program) -> Program {
 
 /// The folders of one inbox, and what it is told.
 #[derive(Debug)]
-pub struct Desk {
+pub(crate) struct Desk {
     /// Holds the state, and the files, unless they lie with another desk.
     folder: TempDir,
     files: PathBuf,
@@ -38,7 +38,7 @@ pub struct Desk {
 
 impl Desk {
     /// Of the inbox of `workspace` on the platform at `url`.
-    pub fn new(url: &str, workspace: &Workspace) -> Self {
+    pub(crate) fn new(url: &str, workspace: &Workspace) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self {
             files: folder.path().canonicalize().unwrap().join("files"),
@@ -50,7 +50,7 @@ impl Desk {
     }
 
     /// Of another inbox with a state of its own, whose files come to the same folder.
-    pub fn sharing_files_of(desk: &Arc<Self>) -> Self {
+    pub(crate) fn sharing_files_of(desk: &Arc<Self>) -> Self {
         Self {
             files: desk.files.clone(),
             _others: Some(Arc::clone(desk)),
@@ -59,17 +59,17 @@ impl Desk {
     }
 
     /// Where its files come.
-    pub fn files(&self) -> PathBuf {
+    pub(crate) fn files(&self) -> PathBuf {
         self.files.clone()
     }
 
     /// Where its state is.
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
 
     /// The program with that command.
-    pub fn command(&self, command: &str) -> Program {
+    pub(crate) fn command(&self, command: &str) -> Program {
         hasty(program())
             .set("INBOX_PLATFORM_URL", &self.url)
             .set("INBOX_WORKSPACE_ID", &self.workspace.id)
@@ -80,13 +80,13 @@ impl Desk {
     }
 
     /// A running inbox.
-    pub fn run(&self) -> Process {
+    pub(crate) fn run(&self) -> Process {
         self.command("run").spawn()
     }
 }
 
 /// Tells an inbox to stop, which it must do in order.
-pub fn stop(inbox: &mut Process) {
+pub(crate) fn stop(inbox: &mut Process) {
     inbox.signal(Signal::TERM);
     let status = inbox.wait();
     assert_eq!(status.code(), Some(0), "{}", inbox.log());

@@ -7,45 +7,45 @@ use server_harness::{Process, text};
 
 /// The events of one inbox, those of each of its processes apart.
 #[derive(Debug, Default, Clone)]
-pub struct History {
+pub(crate) struct History {
     runs: Vec<Vec<Value>>,
 }
 
 impl History {
     /// With what a process has printed so far.
-    pub fn and(&self, process: &Process) -> Self {
+    pub(crate) fn and(&self, process: &Process) -> Self {
         let mut all = self.clone();
         all.note(process);
         all
     }
 
     /// Keeps what a process has printed.
-    pub fn note(&mut self, process: &Process) {
+    pub(crate) fn note(&mut self, process: &Process) {
         self.runs.push(events(&process.stdout()));
     }
 
     /// Keeps the last words of the inbox from elsewhere.
-    pub fn note_lines(&mut self, lines: &str) {
+    pub(crate) fn note_lines(&mut self, lines: &str) {
         self.runs.push(events(lines));
     }
 
     /// All events, oldest first.
-    pub fn events(&self) -> impl Iterator<Item = &Value> {
+    pub(crate) fn events(&self) -> impl Iterator<Item = &Value> {
         self.runs.iter().flatten()
     }
 
     /// The events of each process.
-    pub fn runs(&self) -> &[Vec<Value>] {
+    pub(crate) fn runs(&self) -> &[Vec<Value>] {
         &self.runs
     }
 
     /// The files that have arrived, by their URIs. One that was told of twice was told of alike.
-    pub fn arrived(&self) -> BTreeMap<String, Value> {
+    pub(crate) fn arrived(&self) -> BTreeMap<String, Value> {
         self.about_files("file_arrived")
     }
 
     /// The same of the files that are lost.
-    pub fn lost(&self) -> BTreeMap<String, Value> {
+    pub(crate) fn lost(&self) -> BTreeMap<String, Value> {
         self.about_files("file_lost")
     }
 
@@ -59,20 +59,20 @@ impl History {
     }
 
     /// The ids of the messages' rows.
-    pub fn messages(&self) -> BTreeSet<String> {
+    pub(crate) fn messages(&self) -> BTreeSet<String> {
         let messages = self.events().filter(|event| event["event"] == "message");
         messages.map(|event| text(&event["row"], "id")).collect()
     }
 
     /// No process tells of anything twice, whatever happens to it.
-    pub fn assert_no_process_repeats_itself(&self) {
+    pub(crate) fn assert_no_process_repeats_itself(&self) {
         for run in &self.runs {
             assert_nothing_twice(run);
         }
     }
 
     /// What is confirmed is not told again by another process either.
-    pub fn assert_nothing_is_repeated(&self) {
+    pub(crate) fn assert_nothing_is_repeated(&self) {
         assert_nothing_twice(self.events());
     }
 }
@@ -85,7 +85,7 @@ fn assert_nothing_twice<'a>(events: impl IntoIterator<Item = &'a Value>) {
 }
 
 /// What an event is about. Nothing is both lost and there.
-pub fn identity(event: &Value) -> String {
+pub(crate) fn identity(event: &Value) -> String {
     match event["event"].as_str() {
         Some("message") => text(&event["row"], "id"),
         Some("file_arrived" | "file_lost") => text(event, "uri"),
@@ -94,13 +94,13 @@ pub fn identity(event: &Value) -> String {
 }
 
 /// The events in whole lines; what a killed process has begun is none.
-pub fn events(stdout: &str) -> Vec<Value> {
+pub(crate) fn events(stdout: &str) -> Vec<Value> {
     let whole = stdout.rsplit_once('\n').map_or("", |(whole, _)| whole);
     whole.lines().map(event).collect()
 }
 
 /// The event in a line.
-pub fn event(line: &str) -> Value {
+pub(crate) fn event(line: &str) -> Value {
     let event = serde_json::from_str(line).unwrap_or_default();
     assert_ne!(event, Value::Null, "no JSON: {line}");
     event

@@ -27,14 +27,14 @@ fn message(words: &str, uris: &[String]) -> Value {
 }
 
 /// Sends a message to the workspace, which must be taken.
-pub async fn say(client: &Client, workspace: &Workspace, words: &str, uris: &[String]) {
+pub(crate) async fn say(client: &Client, workspace: &Workspace, words: &str, uris: &[String]) {
     let answer = try_to_say(client, workspace, words, uris).await;
     assert_eq!(answer.map(|answer| answer.status), Some(200));
 }
 
 /// Sends a message to a server that may end meanwhile; without an answer, nobody knows whether it was
 /// taken.
-pub async fn try_to_say(
+pub(crate) async fn try_to_say(
     client: &Client,
     workspace: &Workspace,
     words: &str,
@@ -45,7 +45,7 @@ pub async fn try_to_say(
 }
 
 /// The rows of all messages in the workspace's feed, oldest first.
-pub async fn messages(client: &Client, workspace: &Workspace) -> Vec<Value> {
+pub(crate) async fn messages(client: &Client, workspace: &Workspace) -> Vec<Value> {
     let (mut rows, mut cursor) = (Vec::new(), BEGINNING.to_owned());
     loop {
         let query = format!("since_id={cursor}&type=a2a_receive&limit=500");
@@ -62,7 +62,7 @@ pub async fn messages(client: &Client, workspace: &Workspace) -> Vec<Value> {
 /// Each message of the feed was told of, in the order of the feed, after the files that it mentions,
 /// with their paths in the place of their URIs. A process goes on no further than where the one
 /// before was, and then leaves nothing out.
-pub fn check_messages(feed: &[Value], history: &History) {
+pub(crate) fn check_messages(feed: &[Value], history: &History) {
     let arrived = history.arrived();
     let expected: Vec<_> = feed.iter().map(|row| rewritten(row, &arrived)).collect();
     let numbers = feed.iter().zip(0..).map(|(row, n)| (text(row, "id"), n));

@@ -1,7 +1,7 @@
 //! What the tests share.
 
-pub mod desk;
-pub mod history;
-pub mod messages;
-pub mod platform;
-pub mod scene;
+pub(crate) mod desk;
+pub(crate) mod history;
+pub(crate) mod messages;
+pub(crate) mod platform;
+pub(crate) mod scene;

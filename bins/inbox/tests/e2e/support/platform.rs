@@ -17,7 +17,7 @@ const SWEEP_EVERY: Duration = Duration::from_millis(50);
 
 /// A platform that serves, with a sweeper at work, until it is stopped.
 #[derive(Debug)]
-pub struct TimedPlatform {
+pub(crate) struct TimedPlatform {
     clock: Arc<ManualClock>,
     url: String,
     sweeper: Sweeper,
@@ -35,7 +35,7 @@ struct Parts {
 
 impl TimedPlatform {
     /// Starts one whose clock was set back by so much.
-    pub async fn start(store: &Store, ago: Duration) -> Self {
+    pub(crate) async fn start(store: &Store, ago: Duration) -> Self {
         let now = Timestamp::from(SystemTime::now());
         let clock = Arc::new(ManualClock::starting_at(now.saturating_sub(ago)));
         let parts = parts(store, &clock);
@@ -77,23 +77,23 @@ impl TimedPlatform {
     }
 
     /// Where it listens.
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// A client that shows `token`, if there is one.
-    pub fn client(&self, token: Option<&str>) -> Client {
+    pub(crate) fn client(&self, token: Option<&str>) -> Client {
         Client::new(self.url.clone(), token)
     }
 
     /// Lets time pass for the platform; what is over then is swept.
-    pub async fn pass(&self, time: Duration) {
+    pub(crate) async fn pass(&self, time: Duration) {
         self.clock.advance(time);
         self.sweeper.sweep_until_dry().await.unwrap();
     }
 
     /// Stops it.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.sweeping.abort();
         drop(self.stop);
         self.serving.await.unwrap();

@@ -16,21 +16,21 @@ use super::messages::{check_messages, messages, say};
 
 /// What was sent to a workspace, and what its inbox told of it.
 #[derive(Debug)]
-pub struct Scene {
-    pub desk: Arc<Desk>,
-    pub ledger: Arc<Ledger>,
-    pub history: History,
+pub(crate) struct Scene {
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) history: History,
 }
 
 impl Scene {
     /// Begins with a small file, which `client` uploads; the inbox looks for the platform at `url`.
-    pub async fn begin(client: &Client, workspace: &Workspace, url: &str) -> Self {
+    pub(crate) async fn begin(client: &Client, workspace: &Workspace, url: &str) -> Self {
         let ledger = Ledger::begin(client, workspace).await;
         Self::of(Arc::new(ledger), Arc::new(Desk::new(url, workspace)))
     }
 
     /// Another inbox of the workspace.
-    pub fn of(ledger: Arc<Ledger>, desk: Arc<Desk>) -> Self {
+    pub(crate) fn of(ledger: Arc<Ledger>, desk: Arc<Desk>) -> Self {
         Self {
             desk,
             ledger,
@@ -38,12 +38,12 @@ impl Scene {
         }
     }
 
-    pub fn workspace(&self) -> &Workspace {
+    pub(crate) fn workspace(&self) -> &Workspace {
         self.ledger.workspace()
     }
 
     /// Uploads files, which must be taken, and answers their URIs.
-    pub async fn upload(
+    pub(crate) async fn upload(
         &self,
         client: &Client,
         files: impl IntoIterator<Item = Vec<u8>>,
@@ -54,12 +54,12 @@ impl Scene {
     }
 
     /// Sends a message that mentions those files.
-    pub async fn say(&self, client: &Client, words: &str, uris: &[String]) {
+    pub(crate) async fn say(&self, client: &Client, words: &str, uris: &[String]) {
         say(client, self.workspace(), words, uris).await;
     }
 
     /// Waits until `inbox` has nothing left to do.
-    pub async fn settle(&self, client: &Client, inbox: &Process) {
+    pub(crate) async fn settle(&self, client: &Client, inbox: &Process) {
         let feed = messages(client, self.workspace()).await;
         let feed: BTreeSet<_> = feed.iter().map(|row| text(row, "id")).collect();
         self.settle_files(client, inbox).await;
@@ -70,7 +70,7 @@ impl Scene {
     }
 
     /// Waits until `inbox` has no file left to take.
-    pub async fn settle_files(&self, client: &Client, inbox: &Process) {
+    pub(crate) async fn settle_files(&self, client: &Client, inbox: &Process) {
         eventually("nothing is left to take", async || {
             let waiting = client.waiting(self.workspace()).await;
             waiting.is_empty().then_some(())
@@ -88,20 +88,20 @@ impl Scene {
     }
 
     /// Waits until `inbox` has nothing left to do, stops it, and keeps what it told.
-    pub async fn finish(&mut self, client: &Client, mut inbox: Process) {
+    pub(crate) async fn finish(&mut self, client: &Client, mut inbox: Process) {
         self.settle(client, &inbox).await;
         stop(&mut inbox);
         self.history.note(&inbox);
     }
 
     /// Looks at everything: the folder, the events, the feed, and what is left to take.
-    pub async fn check(&self, client: &Client) {
+    pub(crate) async fn check(&self, client: &Client) {
         self.check_files(client).await;
         check_messages(&messages(client, self.workspace()).await, &self.history);
     }
 
     /// Looks at all that is about files.
-    pub async fn check_files(&self, client: &Client) {
+    pub(crate) async fn check_files(&self, client: &Client) {
         let files = self.desk.files();
         self.ledger.check_folder(&files);
         let arrived = self.history.arrived();
@@ -118,7 +118,7 @@ impl Scene {
     }
 
     /// What was told of each file is what was sent, and what lies there.
-    pub fn check_events(&self, arrived: &BTreeMap<String, Value>) {
+    pub(crate) fn check_events(&self, arrived: &BTreeMap<String, Value>) {
         let files = self.desk.files();
         let digests = files_in(&files);
         let taken = self.ledger.taken_files();
@@ -150,7 +150,7 @@ fn check_event(event: &Value, file: &TakenFile) {
 }
 
 /// The path in an event.
-pub fn path(event: &Value) -> PathBuf {
+pub(crate) fn path(event: &Value) -> PathBuf {
     text(event, "path").into()
 }
 
@@ -161,7 +161,7 @@ fn parts_of(uri: &str) -> (&str, &str) {
 }
 
 /// The URIs in an upload's answer.
-pub fn uris(answer: &Value) -> Vec<String> {
+pub(crate) fn uris(answer: &Value) -> Vec<String> {
     let files = answer["files"].as_array().unwrap().iter();
     files.map(|file| text(file, "uri")).collect()
 }
