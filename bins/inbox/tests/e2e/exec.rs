@@ -134,7 +134,13 @@ async fn a_message_counts_as_confirmed_when_its_command_succeeds(store: Store) {
     let server = store.server().start();
     let (workspace, client) = server.workspace().await;
     let mut scene = Scene::begin(&client, &workspace, server.url()).await;
-    scene.say(&client, "the first", &[]).await;
+    let uris: Vec<_> = scene
+        .ledger
+        .taken_files()
+        .into_values()
+        .map(|file| file.uri)
+        .collect();
+    scene.say(&client, "the first", &uris).await;
     scene.say(&client, "the second", &[]).await;
     let script = Script::new();
     put(&script.messages_fail());

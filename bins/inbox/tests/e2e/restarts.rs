@@ -114,6 +114,7 @@ async fn live_through(store: &Store, victims: &[Victim]) -> Scene {
         ..
     } = world;
     // Without anybody who says where a server is, uploaders end.
+    living.send_replace(None);
     drop(living);
     for uploader in uploaders {
         uploader.await.unwrap();
