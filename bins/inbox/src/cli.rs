@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use command_line::Refusal;
 use inbox_client::Scope;
 use pending_uploads_core::{Mimetype, Token, WorkspaceId};
 
 use crate::flags::{CommonFlags, ExecFlags, RegisterFlags, TakeFlags};
-use crate::refusal::{Refusal, refusal};
 use crate::register::{Chosen, RegisterPlan};
 use crate::registration::StoredRegistration;
 use crate::run::RunPlan;
@@ -113,7 +113,7 @@ pub(crate) enum Invocation {
 
 /// Reads the arguments, the environment, the settings file and what is registered.
 pub(crate) fn parse() -> Result<Invocation, Refusal> {
-    Arguments::try_parse().map_err(refusal)?.invocation()
+    Arguments::try_parse().map_err(Refusal::from)?.invocation()
 }
 
 impl Arguments {
@@ -258,4 +258,119 @@ fn mimetype(text: &str) -> Result<Mimetype, Refusal> {
 
 fn wrong(sentence: &str) -> Refusal {
     Refusal::Wrong(sentence.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    /// Every setting, with its variable.
+    fn settings() -> Vec<(String, String)> {
+        let mut command = Arguments::command();
+        command.build();
+        let commands = command.get_subcommands();
+        let arguments = commands.flat_map(clap::Command::get_arguments);
+        let name = |text: &std::ffi::OsStr| text.to_str().unwrap().to_owned();
+        let named = arguments.filter_map(|argument| {
+            let option = argument.get_long()?.replace('-', "_");
+            Some((option, name(argument.get_env()?)))
+        });
+        named.collect()
+    }
+
+    #[test]
+    fn every_setting_has_a_variable_of_its_own_name() {
+        let settings = settings();
+        assert!(settings.len() > 20, "{settings:?}");
+        for (option, variable) in settings {
+            if option == "log" {
+                assert_eq!(variable, "RUST_LOG");
+            } else {
+                assert_eq!(variable, format!("INBOX_{}", option.to_uppercase()));
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_but_the_file_itself_can_stand_in_the_file() {
+        for (option, _) in settings() {
+            // A value of a wrong kind is refused, and a key that is none is refused as such.
+            let error = toml::from_str::<crate::config_file::ConfigFile>(&format!("{option} = []"));
+            let message = error.unwrap_err().message().to_owned();
+            let unknown = message.starts_with("unknown field");
+            assert_eq!(unknown, option == "config", "{option}: {message}");
+        }
+    }
+
+    fn refused(arguments: &[&str]) -> String {
+        let parsed = Arguments::try_parse_from(["inbox"].iter().chain(arguments));
+        match parsed
+            .map_err(Refusal::from)
+            .and_then(Arguments::invocation)
+        {
+            Err(Refusal::Wrong(sentence)) => sentence,
+            other => panic!("{arguments:?} should be refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_repeated() {
+        for arguments in [
+            &["hunter2"][..],
+            &["status", "hunter2"],
+            &["status", "--tokn=hunter2"],
+            &["status", "--json=hunter2"],
+            &["status", "--workspace-id=hunter2"],
+            &["status", "--platform-url=http://u:hunter2@h"],
+            &["status", "--connect-timeout-secs=hunter2"],
+            &["status", "--log=hunter2=hunter2"],
+            &[
+                "run",
+                "--token=hunter2 hunter2",
+                "--workspace-id=11111111-1111-4111-8111-111111111111",
+            ],
+            &["register", "--admin-token=hunter2 hunter2"],
+        ] {
+            let sentence = refused(arguments);
+            assert!(!sentence.contains("hunter2"), "{arguments:?}: {sentence}");
+            assert!(!sentence.contains('\n'), "{arguments:?}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn stdin_is_sent_once_under_a_name_of_its_own() {
+        let stdin = |name: &str| Source::Stdin {
+            name: name.to_owned(),
+        };
+        let files = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let named = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            sources(files(&["a", "-"]), named("b")).unwrap(),
+            [Source::Path("a".into()), stdin("b")]
+        );
+        assert_eq!(sources(files(&["-"]), None).unwrap(), [stdin("stdin")]);
+        assert!(sources(files(&["-", "-"]), None).is_err());
+        assert!(sources(files(&["a"]), named("b")).is_err());
+    }
+
+    #[test]
+    fn a_media_type_is_taken_as_it_is_or_not_at_all() {
+        assert_eq!(mimetype("text/x-a").unwrap().as_str(), "text/x-a");
+        for text in [
+            "",
+            "text",
+            "text/plain; charset=utf-8",
+            "a b/c",
+            "text/\r\n",
+        ] {
+            assert!(mimetype(text).is_err(), "{text}");
+        }
+    }
 }

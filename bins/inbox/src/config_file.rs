@@ -8,9 +8,9 @@ use inbox_client::PlatformUrl;
 use pending_uploads_core::WorkspaceId;
 use serde::Deserialize;
 
-use crate::values::{
-    Bytes, LogFilter, Parallel, Parsed, Seconds, Secret, ShellCommand, SomeBytes, WaitSeconds,
-};
+use command_line::{LogFilter, Secret};
+
+use crate::values::{Bytes, Parallel, Parsed, Seconds, ShellCommand, SomeBytes, WaitSeconds};
 
 /// What the file says. Each key is the option of the same name, with `_` for `-`.
 #[derive(Debug, Default, Deserialize)]
@@ -48,6 +48,8 @@ pub(crate) struct ConfigFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkspaceTable {
+    // Said in so many words, so that a missing one is told as such.
+    #[serde(deserialize_with = "Parsed::deserialize")]
     pub(crate) id: Parsed<WorkspaceId>,
     pub(crate) platform_url: Option<Parsed<PlatformUrl>>,
     pub(crate) token: Option<Secret>,

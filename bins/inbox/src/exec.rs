@@ -140,6 +140,9 @@ impl Executor {
             .arg("-c")
             .arg(self.settings.command.as_str())
             .env_remove("INBOX_FILE_PATH")
+            // It is given what it needs, and a token is not among that.
+            .env_remove("INBOX_TOKEN")
+            .env_remove("INBOX_ADMIN_TOKEN")
             .envs(variables)
             .stdin(Stdio::piped())
             // A group of its own: Ctrl-C is for us, and ends it in order.
@@ -212,3 +215,6 @@ fn tell(task: &Task, failure: &Failure, pause: Duration, stop: &CancellationToke
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

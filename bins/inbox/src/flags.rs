@@ -6,15 +6,16 @@ use clap::Args;
 use inbox_client::PlatformUrl;
 use pending_uploads_core::WorkspaceId;
 
-use crate::values::{
-    Bytes, LogFilter, Parallel, Seconds, Secret, ShellCommand, SomeBytes, WaitSeconds,
-};
+use command_line::{LogFilter, Secret};
+
+use crate::values::{Bytes, Parallel, Seconds, ShellCommand, SomeBytes, WaitSeconds};
 
 /// What every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "For every command")]
 pub(crate) struct CommonFlags {
     /// Where the platform is [default: where the workspace was registered, else
-    /// <http://127.0.0.1:8080>].
+    /// `http://127.0.0.1:8080`].
     #[arg(long, env = "INBOX_PLATFORM_URL", value_name = "URL", global = true)]
     pub(crate) platform_url: Option<PlatformUrl>,
     /// The workspace, a UUID [default: those in the settings file, else all that are registered].
@@ -73,6 +74,7 @@ pub(crate) struct CommonFlags {
 
 /// What the commands take that take files.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Taking files")]
 pub(crate) struct TakeFlags {
     /// The folder of the files [default: ./inbox; with several workspaces, a folder for each in it,
     /// named after its id].
@@ -108,6 +110,7 @@ pub(crate) struct TakeFlags {
 
 /// What the daemon takes beyond that.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "A command for each event")]
 pub(crate) struct ExecFlags {
     /// The command that is run for each event, as `sh -c COMMAND` with the event on its stdin; the
     /// event is confirmed when it exits with 0, else it is run again [default: none, and events go to

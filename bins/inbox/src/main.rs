@@ -8,7 +8,6 @@ mod logging;
 mod output;
 mod process_group;
 mod progress;
-mod refusal;
 mod register;
 mod registration;
 mod run;
@@ -23,8 +22,10 @@ mod workspaces;
 
 use std::process::ExitCode;
 
+use command_line::Refusal;
+use pending_uploads_core::Report;
+
 use crate::cli::Invocation;
-use crate::refusal::Refusal;
 
 /// Something that was tried did not work.
 const FAILED: u8 = 1;
@@ -62,7 +63,7 @@ fn finish<E: std::error::Error>(outcome: Result<Done, E>) -> ExitCode {
             LEFT_WAITING.into()
         }
         Err(error) => {
-            complain(&with_causes(&error));
+            complain(&Report(&error).to_string());
             FAILED.into()
         }
     }
@@ -79,15 +80,4 @@ fn refuse(sentence: &str) -> ExitCode {
 )]
 fn complain(sentence: &str) {
     eprintln!("inbox: {sentence}");
-}
-
-/// The error and its causes in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        line = format!("{line}: {deeper}");
-        cause = deeper.source();
-    }
-    line
 }

@@ -3,19 +3,19 @@
 use std::io;
 use std::path::PathBuf;
 
+use command_line::StopSignals;
 use inbox_client::{
     CallError, Platform, PlatformError, PlatformUrl, Registration, Timeouts, TokenError,
     TokenSource,
 };
 use log::warn;
-use pending_uploads_core::{Token, WorkspaceId};
+use pending_uploads_core::{Report, Token, WorkspaceId};
 
 use crate::Done;
 use crate::logging;
 use crate::output::print;
 use crate::progress::Bars;
 use crate::registration::{Place, StoredRegistration, folder_of, path_of};
-use crate::signals::StopSignals;
 use crate::tokens::TokenOrigin;
 
 /// What is to be registered.
@@ -92,12 +92,12 @@ pub(crate) enum RegisterFailure {
         source: CallError,
     },
     /// The platform may have registered it, and the token is lost.
-    #[error("the answer did not come: {advice}")]
+    #[error("{error}; {advice}")]
     AnswerLost {
+        /// Why, with its causes.
+        error: String,
         /// What to do.
         advice: String,
-        /// Why.
-        source: CallError,
     },
     /// Somebody would not wait for the answer.
     #[error("stopped before the answer came: {0}")]
@@ -155,10 +155,15 @@ async fn register(plan: &RegisterPlan) -> Result<(), RegisterFailure> {
         name: plan.name(),
         token: own.clone().or_else(|| plan.admin_token.clone()),
     };
-    let handed_out = ask(plan, &platform, &registration).await?;
-    let token = handed_out
-        .or(own)
-        .ok_or(RegisterFailure::NoToken(plan.id))?;
+    let answer = ask(plan, &platform, &registration).await;
+    let token = answer.and_then(|new| new.or(own).ok_or(RegisterFailure::NoToken(plan.id)));
+    let token = match token {
+        Ok(token) => token,
+        Err(failure) => {
+            place.give_back();
+            return Err(failure);
+        }
+    };
     let registration = StoredRegistration {
         platform_url: plan.platform_url.clone(),
         token,
@@ -220,8 +225,8 @@ fn failed(plan: &RegisterPlan, error: CallError) -> RegisterFailure {
         | CallError::BrokenOff
         | CallError::Unavailable { .. }
         | CallError::Malformed { .. } => RegisterFailure::AnswerLost {
+            error: Report(&error).to_string(),
             advice: advice(plan),
-            source: error,
         },
         source => RegisterFailure::Refused {
             id: plan.id,

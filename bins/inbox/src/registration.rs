@@ -135,6 +135,12 @@ impl Place {
         Ok(Self { file, folder, id })
     }
 
+    /// Gives the place back, and the workspace's folder with it if nothing else is in there.
+    pub(crate) fn give_back(self) {
+        drop(self.file);
+        fs::remove_dir(&self.folder).ok();
+    }
+
     /// Puts the registration there, in place of the one before: the whole of it or nothing.
     pub(crate) fn fill(mut self, registration: &StoredRegistration) -> io::Result<()> {
         let text = format!(

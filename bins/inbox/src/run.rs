@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use inbox_client::{Delivery, Ending, Inbox, OpenError, Scope};
 use log::{error, info};
-use pending_uploads_core::WorkspaceId;
+use pending_uploads_core::{Report, WorkspaceId};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use crate::progress::{Bars, FetchBars};
 use crate::settings::{ExecSettings, TakeSettings};
 use crate::tokens::TokenOrigin;
 use crate::workspaces::WorkspaceSettings;
-use crate::{logging, signals, with_causes};
+use crate::{logging, signals};
 
 /// How long a line that is being written has when it is time to stop. Its reader may have stopped
 /// reading.
@@ -165,7 +165,7 @@ async fn together(
                 failure = Some(error);
                 stop.cancel();
             }
-            Err(error) => error!(error = with_causes(&error); "another inbox failed, too"),
+            Err(error) => error!(error:% = Report(&error); "another inbox failed, too"),
         }
     }
     failure.map_or(Ok(endings), Err)

@@ -9,7 +9,6 @@ use inbox_client::{
     CallError, Platform, PlatformError, PlatformWorkspace, Timeouts, UploadFile, UploadedFile,
 };
 use indicatif::ProgressBar;
-use log::info;
 use pending_uploads_core::{Limits, Mimetype, WorkspaceId};
 use serde::Serialize;
 use tokio::fs::File;
@@ -164,7 +163,6 @@ async fn send(plan: SendPlan, bars: &Bars) -> Result<(), SendFailure> {
     let platform = platform.workspace(workspace.id, Arc::new(token));
     let uploaded = upload(&platform, files, plan.mimetype.as_ref(), bars).await?;
     let id = workspace.id;
-    info!(workspace_id:% = id, files = uploaded.len(); "sent");
     for (path, file) in paths.iter().zip(&uploaded) {
         let line = json_line(&Line::of(id, path, file));
         line.and_then(|line| print(&line))

@@ -11,7 +11,9 @@ use crate::config_file::ConfigFile;
 use crate::flags::{CommonFlags, ExecFlags, TakeFlags};
 use crate::logging::DEFAULT_FILTER;
 use crate::settings_error::SettingsError;
-use crate::values::{Bytes, LogFilter, Parallel, Seconds, ShellCommand, SomeBytes, WaitSeconds};
+use command_line::LogFilter;
+
+use crate::values::{Bytes, Parallel, Seconds, ShellCommand, SomeBytes, WaitSeconds};
 
 /// Where a platform on this machine listens by default.
 pub(crate) const DEFAULT_PLATFORM: &str = "http://127.0.0.1:8080";
@@ -184,3 +186,6 @@ fn default_state_folder() -> Option<PathBuf> {
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
     Some(state?.join(STATE_NAME))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use inbox_client::PlatformUrl;
 use pending_uploads_core::{InvalidToken, WorkspaceId};
 
+use command_line::Refusal;
+
 use crate::config_file::ConfigFileError;
 use crate::registration::RegistrationError;
 
@@ -81,4 +83,10 @@ pub(crate) enum SettingsError {
     /// A folder cannot be named in JSON.
     #[error("INBOX_DIR cannot be used: the folder's whole path must be UTF-8")]
     FolderName,
+}
+
+impl From<SettingsError> for Refusal {
+    fn from(error: SettingsError) -> Self {
+        Self::Wrong(error.to_string())
+    }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::Done;
 use crate::output::{json_line, print};
 use crate::workspaces::WorkspaceSettings;
-use crate::{logging, progress::Bars, with_causes};
+use crate::{logging, progress::Bars};
 
 /// What is to be told.
 #[derive(Debug)]
@@ -151,7 +151,9 @@ impl Report {
             platform_url: workspace.platform_url.to_string(),
             cursor: status.and_then(|status| status.cursor).map(Cursor::from),
             waiting: waiting.as_ref().ok().copied(),
-            waiting_error: waiting.err().map(|error| with_causes(&error)),
+            waiting_error: waiting
+                .err()
+                .map(|error| pending_uploads_core::Report(&error).to_string()),
             arrived: count(|status| status.arrived),
             lost: count(|status| status.lost),
             unacked: count(|status| status.unacked),
@@ -173,6 +175,7 @@ impl From<CursorPosition> for Cursor {
 /// For people.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "workspace {}", self.workspace_id)?;
         let mut row = |name: &str, value: String| writeln!(f, "  {name:<12}{value}");
         row("platform", self.platform_url.clone())?;
         row("cursor", self.cursor_text())?;

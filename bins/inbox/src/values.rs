@@ -5,6 +5,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
+use command_line::text;
 use serde::de::{Deserialize, Deserializer, Error};
 
 /// The longest time that a setting takes: ten years, far from where arithmetic on times ends.
@@ -22,10 +23,6 @@ pub(crate) type SomeBytes = Within<1, MAX_BYTES>;
 pub(crate) type Bytes = Within<0, MAX_BYTES>;
 /// How many files are fetched at once.
 pub(crate) type Parallel = Within<1, 64>;
-
-/// A text that must not be repeated in any message, help or log.
-#[derive(Clone)]
-pub(crate) struct Secret(String);
 
 /// A whole number within these bounds, both of them in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,40 +48,6 @@ pub(crate) struct ShellCommand(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a command is expected")]
 pub(crate) struct NoCommand;
-
-/// What is logged, as `RUST_LOG` says it: `info`, `inbox_client=debug,warn`, …
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LogFilter(String);
-
-/// What names no levels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("levels are expected, such as info or inbox_client=debug,warn")]
-pub(crate) struct InvalidLogFilter;
-
-impl Secret {
-    /// The text.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text(deserializer).map(Self)
-    }
-}
 
 impl<const MIN: u64, const MAX: u64> Within<MIN, MAX> {
     const REFUSED: OutOfBounds = OutOfBounds { min: MIN, max: MAX };
@@ -137,11 +100,6 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Parsed<T> {
     }
 }
 
-/// A text, in an error of which there is nothing of what was there instead.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    String::deserialize(deserializer).map_err(|_| D::Error::custom("a text in quotes is expected"))
-}
-
 impl ShellCommand {
     /// The command.
     pub(crate) fn as_str(&self) -> &str {
@@ -155,24 +113,6 @@ impl FromStr for ShellCommand {
     fn from_str(text: &str) -> Result<Self, NoCommand> {
         let empty = text.trim().is_empty();
         (!empty).then(|| Self(text.to_owned())).ok_or(NoCommand)
-    }
-}
-
-impl LogFilter {
-    /// The filter, for the logger.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for LogFilter {
-    type Err = InvalidLogFilter;
-
-    fn from_str(text: &str) -> Result<Self, InvalidLogFilter> {
-        match env_filter::Builder::new().try_parse(text) {
-            Ok(_) => Ok(Self(text.to_owned())),
-            Err(_) => Err(InvalidLogFilter),
-        }
     }
 }
 
@@ -198,19 +138,6 @@ mod tests {
             let sentence = "a whole number from 1 to 315360000 is expected";
             assert_eq!(error.to_string(), sentence, "{text}");
         }
-    }
-
-    #[test]
-    fn a_secret_is_never_printed() {
-        assert_eq!(format!("{:?}", Secret::from("hunter2")), "Secret(…)");
-    }
-
-    #[test]
-    fn a_log_filter_names_levels() {
-        for good in ["info", "inbox_client=debug,warn", "off"] {
-            assert!(good.parse::<LogFilter>().is_ok(), "{good}");
-        }
-        assert!("inbox_client=loud".parse::<LogFilter>().is_err());
     }
 
     #[test]

@@ -11,7 +11,9 @@ use crate::registration::{self, StoredRegistration};
 use crate::settings::{DEFAULT_PLATFORM, Settings, absolute};
 use crate::settings_error::SettingsError;
 use crate::tokens::TokenOrigin;
-use crate::values::{Parsed, Secret};
+use command_line::Secret;
+
+use crate::values::Parsed;
 
 /// Where files lie by default.
 const DEFAULT_FOLDER: &str = "inbox";
@@ -247,3 +249,6 @@ fn folder_of(
         None => Err(SettingsError::FolderName),
     }
 }
+
+#[cfg(test)]
+mod tests;

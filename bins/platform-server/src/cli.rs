@@ -1,11 +1,10 @@
 //! The command line: what is to be done, and with which settings.
 
-use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand};
+use command_line::{Refusal, Secret};
 
 use crate::settings::{ServeFlags, ServeSettings, SettingsError, StoreFlags};
 use crate::store::StoreSettings;
-use crate::values::Secret;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -101,18 +100,9 @@ pub(crate) enum Direction {
     DownTo(u32),
 }
 
-/// Why there is nothing to do.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    /// A setting or an argument is wrong; one sentence says which, without any secret.
-    Wrong(String),
-    /// Help or the version was asked for.
-    Information(clap::Error),
-}
-
 /// Reads the arguments and the environment of this process.
 pub(crate) fn parse() -> Result<Invocation, Refusal> {
-    Arguments::try_parse().map_err(refusal)?.invocation()
+    Arguments::try_parse().map_err(Refusal::from)?.invocation()
 }
 
 impl Arguments {
@@ -163,41 +153,6 @@ fn wrong(error: &SettingsError) -> Refusal {
     Refusal::Wrong(error.to_string())
 }
 
-fn refusal(error: clap::Error) -> Refusal {
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refusal::Information(error),
-        // What stands in the wrong place may be a secret, so it is not repeated.
-        ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument => {
-            Refusal::Wrong(unknown_argument(&error))
-        }
-        ErrorKind::MissingRequiredArgument => Refusal::Wrong(missing_argument(&error)),
-        _ => Refusal::Wrong(first_line(&error)),
-    }
-}
-
-fn unknown_argument(error: &clap::Error) -> String {
-    let named = error.get(ContextKind::InvalidArg).map(ToString::to_string);
-    match named.filter(|argument| argument.starts_with('-')) {
-        Some(option) => {
-            let name = option.split('=').next().unwrap_or_default();
-            format!("there is no option {name}; --help lists them all")
-        }
-        None => "an argument is unknown; --help lists them all".to_owned(),
-    }
-}
-
-fn missing_argument(error: &clap::Error) -> String {
-    let named = error.get(ContextKind::InvalidArg).map(ToString::to_string);
-    format!("this is missing: {}", named.unwrap_or_default())
-}
-
-/// clap's sentence, without the hints that it adds below.
-fn first_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -246,7 +201,7 @@ mod tests {
     fn outcome(arguments: &[&str]) -> Result<Invocation, Refusal> {
         let name = ["platform-server"];
         Arguments::try_parse_from(name.iter().chain(arguments))
-            .map_err(refusal)?
+            .map_err(Refusal::from)?
             .invocation()
     }
 
@@ -292,7 +247,7 @@ mod tests {
             ["platform-server", "postgres://u:hunter2@h/d"],
             ["platform-server", "--databse-url=postgres://u:hunter2@h/d"],
         ] {
-            match refusal(Arguments::try_parse_from(arguments).unwrap_err()) {
+            match Arguments::try_parse_from(arguments).unwrap_err().into() {
                 Refusal::Wrong(sentence) => {
                     assert!(!sentence.contains("hunter2"), "{sentence}");
                     assert!(!sentence.contains('\n'), "{sentence}");

@@ -9,13 +9,15 @@ mod migrate;
 mod readiness;
 mod serve;
 mod settings;
-mod signals;
 mod store;
 mod values;
 
 use std::process::ExitCode;
 
-use crate::cli::{Invocation, Refusal};
+use command_line::Refusal;
+use pending_uploads_core::Report;
+
+use crate::cli::Invocation;
 
 /// Something that was tried did not work.
 const FAILED: u8 = 1;
@@ -38,7 +40,7 @@ fn finish<E: std::error::Error>(outcome: Result<(), E>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&with_causes(&error));
+            complain(&Report(&error).to_string());
             FAILED.into()
         }
     }
@@ -55,15 +57,4 @@ fn refuse(sentence: &str) -> ExitCode {
 )]
 fn complain(sentence: &str) {
     eprintln!("platform-server: {sentence}");
-}
-
-/// The error and its causes in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        line = format!("{line}: {deeper}");
-        cause = deeper.source();
-    }
-    line
 }

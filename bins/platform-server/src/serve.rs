@@ -6,6 +6,7 @@ use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
+use command_line::{StopSignals, log_lines};
 use log::{info, warn};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pending_uploads_core::{Sweeper, SystemClock};
@@ -14,12 +15,9 @@ use tokio_util::sync::CancellationToken;
 use upload_http::{BuildError, Platform, RegistrationPolicy, ServeOptions};
 
 use crate::settings::ServeSettings;
-use crate::signals::StopSignals;
 use crate::store::{Parts, Store, StoreFailure};
-use crate::{FAILED, logging, metrics};
+use crate::{FAILED, metrics};
 
-/// How soon after the first a second signal still belongs to it.
-const ONE_WISH: Duration = Duration::from_millis(300);
 /// How long what is left of the store's work may take at the end.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long what is left of the background work may take at the very end.
@@ -55,7 +53,7 @@ pub(crate) enum ServeFailure {
 
 /// Serves until it is told to stop.
 pub(crate) fn run(settings: ServeSettings) -> Result<(), ServeFailure> {
-    logging::start(&settings.log);
+    log_lines(settings.log.as_str()).init();
     let metrics = metrics::install().map_err(ServeFailure::Metrics)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -103,14 +101,7 @@ async fn serve(settings: ServeSettings, metrics: PrometheusHandle) -> Result<(),
         info!(signal = signal; "stopping");
         shutdown.cancel();
         tokio::spawn(handle.stop(true));
-        let repeated = async {
-            loop {
-                signals.next().await;
-            }
-        };
-        // What signals a process and then its group means one wish, not two.
-        drop(timeout(ONE_WISH, repeated).await);
-        let again = signals.next().await;
+        let again = signals.next_wish().await;
         warn!(signal = again; "stopped at once");
         process::exit(FAILED.into());
     });

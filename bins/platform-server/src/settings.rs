@@ -12,11 +12,11 @@ use pending_uploads_core::{
 use pending_uploads_pg::ConfigError;
 use upload_http::{CallbackPolicy, RegistrationPolicy, Settings};
 
+use command_line::{LogFilter, Secret};
+
 use crate::logging::DEFAULT_FILTER;
 use crate::store::StoreSettings;
-use crate::values::{
-    AllowPrivate, Registration, Secret, address, log_filter, seconds, seconds_or_none,
-};
+use crate::values::{AllowPrivate, Registration, address, seconds, seconds_or_none};
 
 /// The shortest admin token, in bytes.
 const MIN_ADMIN_TOKEN_BYTES: usize = 16;
@@ -117,8 +117,7 @@ pub(crate) struct ServeFlags {
     shutdown_timeout_secs: Duration,
     /// What is logged: a level, or levels by module.
     #[arg(long = "log", env = "RUST_LOG", value_name = "FILTER", default_value = DEFAULT_FILTER)]
-    #[arg(value_parser = log_filter)]
-    log: String,
+    log: LogFilter,
 }
 
 /// The largest file or request that can be allowed: 1 TiB.
@@ -146,7 +145,7 @@ pub(crate) struct ServeSettings {
     /// How long requests under way may take at the end.
     pub(crate) shutdown_timeout: Duration,
     /// What is logged.
-    pub(crate) log: String,
+    pub(crate) log: LogFilter,
 }
 
 /// A setting that is wrong in itself or does not fit another. Its message is one sentence without

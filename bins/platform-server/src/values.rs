@@ -8,29 +8,6 @@ use clap::ValueEnum;
 /// The longest time that a setting takes: ten years, far from where arithmetic on times ends.
 const MAX_SECONDS: u64 = 10 * 365 * 24 * 60 * 60;
 
-/// A text that must not be repeated in any message, help or log.
-#[derive(Clone)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    /// The text.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
 /// Who may register new workspaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Registration {
@@ -72,14 +49,6 @@ fn bounded_seconds(text: &str, least: u64) -> Option<Duration> {
         .then(|| Duration::from_secs(seconds))
 }
 
-/// Reads what `RUST_LOG` may hold: `info`, `upload_http=debug,warn`, …
-pub(crate) fn log_filter(text: &str) -> Result<String, &'static str> {
-    match env_filter::Builder::new().try_parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err("levels are expected, such as info or upload_http=debug,warn"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,18 +72,5 @@ mod tests {
         ] {
             assert!(seconds(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_secret_is_never_printed() {
-        assert_eq!(format!("{:?}", Secret::from("hunter2")), "Secret(…)");
-    }
-
-    #[test]
-    fn a_log_filter_names_levels() {
-        for good in ["info", "upload_http=debug,warn", "off"] {
-            assert!(log_filter(good).is_ok(), "{good}");
-        }
-        assert!(log_filter("upload_http=loud").is_err());
     }
 }

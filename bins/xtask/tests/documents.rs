@@ -136,6 +136,59 @@ fn the_operators_document_names_every_setting() {
 }
 
 #[test]
+fn the_inboxs_document_names_every_setting() {
+    let code = code("bins/inbox/src/flags.rs");
+    let variables = code.split("env = \"").skip(1);
+    let settings: BTreeSet<_> = variables
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    assert!(
+        settings.contains("INBOX_DIR") && settings.contains("RUST_LOG") && settings.len() > 20,
+        "{settings:?}"
+    );
+    let document = read("docs/inbox.md");
+    for setting in settings {
+        assert!(
+            document.contains(&format!("| `{setting}`")),
+            "{setting} has no row"
+        );
+    }
+}
+
+#[test]
+fn the_inboxs_document_names_every_field_that_it_prints() {
+    let mut fields = BTreeSet::new();
+    for file in ["output", "send", "status"] {
+        let code = code(&format!("bins/inbox/src/{file}.rs"));
+        for printed in code.split("Serialize)]").skip(1) {
+            let body = printed.split("\n}").next().unwrap();
+            let names = body.lines().filter_map(|line| line.trim().split_once(": "));
+            let names = names.map(|(name, _)| name).filter(|name| is_word(name));
+            fields.extend(names.map(str::to_owned));
+        }
+    }
+    assert!(
+        fields.contains("original_name") && fields.contains("unacked"),
+        "{fields:?}"
+    );
+    // A word with a digit.
+    fields.insert("sha256".to_owned());
+    assert_named("fields", &fields, "docs/inbox.md");
+}
+
+#[test]
+fn the_inboxs_document_names_every_reason_and_condition() {
+    for file in ["event", "condition"] {
+        let words = words_between(&code(&format!("crates/inbox-client/src/{file}.rs")), '"');
+        let mut missing = words.clone();
+        let text = read("docs/inbox.md");
+        missing.retain(|word| !text.contains(word));
+        assert!(words.len() > 3, "{file}: {words:?}");
+        assert!(missing.is_empty(), "{file}: {missing:?}");
+    }
+}
+
+#[test]
 fn every_test_that_the_documents_name_is_there() {
     let sources = sources(&root().join("crates")) + &sources(&root().join("bins"));
     let mut documents = vec!["docs/architecture.md".to_owned()];

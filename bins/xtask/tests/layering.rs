@@ -19,7 +19,7 @@ static METADATA: LazyLock<Metadata> = LazyLock::new(|| {
 
 /// The floors of the house, lowest first. A crate depends on lower floors only, in tests, too.
 const FLOORS: [&[&str]; 3] = [
-    &["pending-uploads-core", "pg-cluster"],
+    &["pending-uploads-core", "pg-cluster", "command-line"],
     &[
         "server-harness",
         "pending-uploads-pg",

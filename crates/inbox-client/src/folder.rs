@@ -80,7 +80,9 @@ impl Folder {
     /// The path of `file` if it lies here whole, which is found out by reading it. What is answered is
     /// durable: a process may have been killed between the file's last step and its sync.
     pub(crate) fn find(&self, file: &WaitingFile) -> io::Result<Option<PathBuf>> {
-        let directory = self.directory()?;
+        let Some(directory) = self.directory_if_there()? else {
+            return Ok(None);
+        };
         for name in names::finals(file) {
             if directory.holds(&name, file)? {
                 directory.sync()?;
@@ -94,7 +96,9 @@ impl Folder {
     /// The path of the file with this id under whatever final name, which is to say that it was whole
     /// when it was placed. Where there are several, the one that was placed last.
     pub(crate) fn find_by_id(&self, file_id: FileId) -> io::Result<Option<PathBuf>> {
-        let directory = self.directory()?;
+        let Some(directory) = self.directory_if_there()? else {
+            return Ok(None);
+        };
         let prefix = names::final_prefix(file_id);
         let mut last: Option<String> = None;
         for name in directory.names()? {
@@ -117,12 +121,11 @@ impl Folder {
     /// [`PartialError::Busy`] when another process or task has it open; [`PartialError::DiskFull`] and
     /// [`PartialError::Io`].
     pub(crate) fn partial(&self, file: &WaitingFile) -> Result<Partial, PartialError> {
-        let directory = match self.directory() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_private(&self.path)?;
-                self.directory()?
-            }
-            directory => directory?,
+        let directory = if let Some(directory) = self.directory_if_there()? {
+            directory
+        } else {
+            make_private(&self.path)?;
+            self.directory()?
         };
         Partial::open(&self.path, directory, file)
     }
@@ -135,7 +138,9 @@ impl Folder {
         workspace_id: WorkspaceId,
         keep: &HashSet<FileId>,
     ) -> io::Result<()> {
-        let directory = self.directory()?;
+        let Some(directory) = self.directory_if_there()? else {
+            return Ok(());
+        };
         for name in directory.names()? {
             let name = name?;
             let Ok(name) = name.to_str() else {
@@ -156,12 +161,23 @@ impl Folder {
         file_id: FileId,
     ) -> io::Result<()> {
         let name = names::partial(workspace_id, file_id);
-        discard(&self.directory()?, &name)
+        match self.directory_if_there()? {
+            Some(directory) => discard(&directory, &name),
+            None => Ok(()),
+        }
     }
 
     /// Opened anew for each piece of work, so that a folder that was removed and made again is used.
     fn directory(&self) -> io::Result<Directory> {
         Directory::open(&self.path)
+    }
+
+    /// None when somebody has removed it: then nothing is in it.
+    fn directory_if_there(&self) -> io::Result<Option<Directory>> {
+        match self.directory() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            directory => directory.map(Some),
+        }
     }
 }
 

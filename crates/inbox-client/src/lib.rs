@@ -14,6 +14,32 @@
 //!   that is gone, after a failed fetch, and every few minutes.
 //! - Each step can be repeated: a process that is killed anywhere leaves each file on the disk once.
 //! - An event is handed over at least once: again after a restart, if it was not confirmed.
+//!
+//! `docs/embedding-inbox.md` says more.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use inbox_client::{Event, FixedToken, Inbox};
+//!
+//! # async fn run(token: pending_uploads_core::Token) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut inbox = Inbox::builder()
+//!     .platform("https://platform.example".parse()?)
+//!     .workspace("11111111-1111-4111-8111-111111111111".parse()?)
+//!     .token(Arc::new(FixedToken(token)))
+//!     .folder("inbox")
+//!     .state_folder("state")
+//!     .open()
+//!     .await?;
+//! while let Some(delivery) = inbox.next().await {
+//!     if let Event::FileArrived(file) = delivery.event() {
+//!         println!("{} is here", file.path.display());
+//!     }
+//!     delivery.confirm();
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod builder;
 mod condition;
@@ -48,3 +74,8 @@ pub use platform::{
 pub use settings::{FetchLimits, RetryPolicy, Scope, SlowPeer, Timeouts};
 pub use status::{CursorPosition, Status, StatusError};
 pub use token::{FixedToken, TokenError, TokenSource};
+
+/// The examples of `docs/embedding-inbox.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding-inbox.md")]
+struct EmbeddingInbox;

@@ -97,7 +97,10 @@ impl Error {
     }
 }
 
-struct Report<'a>(&'a Error);
+/// An error with all its causes, in one line: for logs and for people at a terminal, never for
+/// clients. A cause that the error above it prints already is not said twice.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a>(pub &'a (dyn StdError + 'a));
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

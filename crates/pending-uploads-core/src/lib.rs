@@ -60,7 +60,7 @@ pub use archive::{
 pub use batch_files::BatchFiles;
 pub use callback::{CallbackUrl, InvalidCallbackUrl};
 pub use digest::{InvalidSha256, Sha256, Sha256Hasher};
-pub use error::{BatchMisuse, Error, QuotaRefusal, Result, StoreName};
+pub use error::{BatchMisuse, Error, QuotaRefusal, Report, Result, StoreName};
 pub use filename::{Filename, NotSanitized};
 pub use ids::{ActivityId, FileId, InvalidId, WorkspaceId};
 pub use limits::{InvalidLimits, Limits, Quota, StorageConfig};

@@ -4,7 +4,7 @@
 //! order, or from `down/` backwards. What was applied from here is noted in the table
 //! `refinery_schema_history`. Several instances may migrate at once: they take turns.
 
-use pending_uploads_core::Error;
+use pending_uploads_core::{Error, Report};
 use refinery::{Migration, Runner, Target};
 use tokio_postgres::Client;
 
@@ -182,12 +182,7 @@ fn refused(error: PgError) -> MigrateError {
 }
 
 fn step_failed(error: &refinery::Error) -> MigrateError {
-    let mut reason = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(deeper) = cause {
-        reason = format!("{reason}: {deeper}");
-        cause = deeper.source();
-    }
+    let reason = Report(error).to_string();
     MigrateError::Step { reason }
 }
 

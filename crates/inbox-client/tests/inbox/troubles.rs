@@ -113,3 +113,15 @@ async fn a_message_does_not_wait_for_room_for_a_file_that_is_gone_meanwhile() {
     assert_eq!(next_lost(&mut inbox).await.uri, file.uri());
     next_request(&mut inbox).await;
 }
+
+#[tokio::test]
+async fn a_folder_that_is_removed_is_made_again() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
+    becomes(&inbox, Condition::Working).await;
+    std::fs::remove_dir_all(folder.path().join("files")).unwrap();
+    let file = platform.upload(b"where to");
+    assert_eq!(next_arrived(&mut inbox).await.uri, file.uri());
+    inbox.close().await;
+    assert_eq!(lying_in(folder.path()).len(), 1);
+}

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use pending_uploads_core::Report;
+
 /// What went wrong inside, with its own causes: for the log, never for clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause(String);
@@ -15,14 +17,7 @@ impl Cause {
 
     /// `error` and all its causes, in one line.
     pub fn of(error: &dyn StdError) -> Self {
-        let mut report = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            report.push_str(": ");
-            report.push_str(&error.to_string());
-            cause = error.source();
-        }
-        Self(report)
+        Self(Report(error).to_string())
     }
 }
 
