@@ -17,7 +17,7 @@ const HOUR: Duration = Duration::from_hours(1);
 /// A platform whose clock is so many hours behind, with an inbox that is off: it has run before and
 /// confirmed all that there was then.
 async fn begin(store: &Store, hours: u32) -> (TimedPlatform, server_harness::Client, Scene) {
-    let platform = TimedPlatform::start(store, HOUR * hours).await;
+    let platform = TimedPlatform::start(store, HOUR * hours);
     let workspace = platform.client(None).register_poll().await;
     let client = platform.client(Some(&workspace.token));
     let mut scene = Scene::begin(&client, &workspace, platform.url()).await;

@@ -1,12 +1,14 @@
-//! `inbox fetch --once`.
+//! `inbox fetch`: files alone, until it is stopped or once.
 
 use server_harness::{
     Direction, Fault, FaultProxy, Moment, Plan, Process, Store, bytes, on_each_store,
 };
 
+use crate::support::desk::stop;
 use crate::support::scene::Scene;
 
 on_each_store! {
+    a_fetch_goes_on_until_it_is_stopped_and_leaves_messages_to_a_later_run,
     a_fetch_takes_all_that_waits_and_leaves_messages_to_a_later_run,
     a_fetch_without_a_server_exits_with_three,
     a_fetch_that_cannot_take_a_file_exits_with_three,
@@ -19,6 +21,28 @@ fn fetch(scene: &mut Scene, code: i32) -> Process {
     assert_eq!(status.code(), Some(code), "{}", process.log());
     scene.history.note(&process);
     process
+}
+
+async fn a_fetch_goes_on_until_it_is_stopped_and_leaves_messages_to_a_later_run(store: Store) {
+    let server = store.server().start();
+    let (workspace, client) = server.workspace().await;
+    let mut scene = Scene::begin(&client, &workspace, server.url()).await;
+    let mut inbox = scene.desk.command("fetch").spawn();
+    scene.settle_files(&client, &inbox).await;
+    let uris = scene
+        .upload(&client, [bytes(1, 300_000), bytes(2, 1)])
+        .await;
+    scene.say(&client, "about both", &uris).await;
+    scene.settle_files(&client, &inbox).await;
+    stop(&mut inbox);
+    scene.history.note(&inbox);
+    scene.check_files(&client).await;
+    let inbox = scene.desk.run();
+    scene.finish(&client, inbox).await;
+    scene.check(&client).await;
+    scene.history.assert_nothing_is_repeated();
+    let told: Vec<_> = scene.history.runs().iter().map(Vec::len).collect();
+    assert_eq!(told, [3, 1]);
 }
 
 async fn a_fetch_takes_all_that_waits_and_leaves_messages_to_a_later_run(store: Store) {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use server_harness::{Store, TakenFile, bytes, files_in, on_each_store, sha256, text};
 
 use crate::support::history::events;
-use crate::support::scene::Scene;
+use crate::support::scene::{Scene, uris};
 
 on_each_store! {
     files_with_names_of_all_kinds_arrive_under_safe_ones,
@@ -68,13 +68,7 @@ async fn files_with_names_of_all_kinds_arrive_under_safe_ones(store: Store) {
         .map(|(n, (name, _))| (name, bytes(n, 5_000 + usize::try_from(n).unwrap())));
     let answer = scene.ledger.upload_named(&client, files).await.unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
-    scene
-        .say(
-            &client,
-            "all names",
-            &crate::support::scene::uris(&answer.json()),
-        )
-        .await;
+    scene.say(&client, "all names", &uris(&answer.json())).await;
     scene.finish(&client, inbox).await;
     scene.check(&client).await;
     scene.history.assert_nothing_is_repeated();
@@ -101,7 +95,7 @@ async fn files_that_the_program_sends_keep_the_names_that_they_have_on_the_disk(
     }
     let (status, process) = program.run();
     assert!(status.success(), "{}", process.log());
-    let told = lines(&process.stdout());
+    let told = events(&process.stdout());
     assert_eq!(told.len(), sent.len());
     scene
         .ledger
@@ -113,10 +107,6 @@ async fn files_that_the_program_sends_keep_the_names_that_they_have_on_the_disk(
     for (name, expected) in names {
         assert_eq!(safe[&name], expected);
     }
-}
-
-fn lines(stdout: &str) -> Vec<Value> {
-    events(stdout)
 }
 
 /// What the program says of a file that it has sent, compared with the file.

@@ -71,8 +71,8 @@ async fn what_is_sent_arrives_with_nothing_but_the_state_folder_in_common(store:
     for (path, data) in paths.iter().zip(&data) {
         fs::write(path, data).unwrap();
     }
-    let send = inbox(state, "send").arg(&paths[0]).arg("-").arg(&paths[1]);
-    let sent = events(&run(send
+    let sending = inbox(state, "send").arg(&paths[0]).arg("-").arg(&paths[1]);
+    let sent = events(&run(sending
         .arg("--name")
         .arg("from stdin.pdf")
         .stdin(data[2].clone())));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use server_harness::{
-    Client, FaultProxy, Ledger, Process, Random, Server, ServerBuilder, Store, assert_no_secret_in,
-    bytes, on_each_store, seed_of,
+    Client, FaultProxy, Ledger, Plan, Process, Random, Server, ServerBuilder, Store, Storm,
+    Weights, assert_no_secret_in, bytes, on_each_store, seed_of,
 };
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -17,7 +17,7 @@ use crate::support::scene::{Scene, uris};
 on_each_store! {
     everything_arrives_though_the_server_is_killed_and_stopped_again_and_again,
     everything_arrives_though_the_inbox_is_killed_again_and_again,
-    everything_arrives_though_both_are_killed_again_and_again,
+    everything_arrives_though_both_are_killed_again_and_again_in_a_storm,
 }
 
 /// Begins the same sequence of moments and sizes again.
@@ -42,6 +42,13 @@ enum Victim {
     Inbox,
 }
 
+/// How the network is meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weather {
+    Calm,
+    Storm,
+}
+
 const OF_SERVER: [Victim; 2] = [Victim::Server(Signal::KILL), Victim::Server(Signal::TERM)];
 const OF_BOTH: [Victim; 4] = [
     Victim::Server(Signal::KILL),
@@ -51,16 +58,16 @@ const OF_BOTH: [Victim; 4] = [
 ];
 
 async fn everything_arrives_though_the_server_is_killed_and_stopped_again_and_again(store: Store) {
-    let scene = live_through(&store, &OF_SERVER).await;
+    let scene = live_through(&store, &OF_SERVER, Weather::Calm).await;
     assert_eq!(scene.history.runs().len(), 2);
 }
 
 async fn everything_arrives_though_the_inbox_is_killed_again_and_again(store: Store) {
-    live_through(&store, &[Victim::Inbox]).await;
+    live_through(&store, &[Victim::Inbox], Weather::Calm).await;
 }
 
-async fn everything_arrives_though_both_are_killed_again_and_again(store: Store) {
-    live_through(&store, &OF_BOTH).await;
+async fn everything_arrives_though_both_are_killed_again_and_again_in_a_storm(store: Store) {
+    live_through(&store, &OF_BOTH, Weather::Storm).await;
 }
 
 /// A workspace's world, of which things end.
@@ -73,7 +80,7 @@ struct World<'a> {
     inbox: Process,
 }
 
-async fn live_through(store: &Store, victims: &[Victim]) -> Scene {
+async fn live_through(store: &Store, victims: &[Victim], weather: Weather) -> Scene {
     let seed = seed_of(SEED_VARIABLE);
     let mut random = Random::from_seed(seed);
     let server = builder(store).start();
@@ -102,6 +109,10 @@ async fn live_through(store: &Store, victims: &[Victim]) -> Scene {
         ends += 1;
         assert!(ends <= MOST_ENDS, "hardly anything was sent or told");
         sleep(Duration::from_millis(random.below(LIFE))).await;
+        if weather == Weather::Storm {
+            let storm = Storm::from_seed(random.any(), Weights::default());
+            world.proxy.set_plan(Plan::Storm(storm));
+        }
         let victim = victims[usize::try_from(random.below(victims.len() as u64)).unwrap()];
         world.end(victim);
     }
@@ -119,6 +130,8 @@ async fn live_through(store: &Store, victims: &[Victim]) -> Scene {
     for uploader in uploaders {
         uploader.await.unwrap();
     }
+    assert_eq!(proxy.counts().faults() > 0, weather == Weather::Storm);
+    proxy.set_plan(Plan::Pass);
     let server = server.unwrap();
     let client = server.client(scene.workspace());
     // What this inbox knows of the files, it knows from its journal.
@@ -134,7 +147,6 @@ async fn live_through(store: &Store, victims: &[Victim]) -> Scene {
     scene.finish(&client, inbox).await;
     scene.check(&client).await;
     assert!(scene.history.lost().is_empty());
-    drop(proxy);
     scene
 }
 

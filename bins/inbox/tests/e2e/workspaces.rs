@@ -84,14 +84,14 @@ async fn the_workspaces_of_a_settings_file_are_served_by_one_process(store: Stor
     let mut settings = format!(
         "platform_url = {:?}\nstate_dir = {:?}\n",
         server.url(),
-        base.join("state")
+        base.join("state").to_str().unwrap()
     );
     for (n, workspace) in workspaces.iter().enumerate() {
         let (id, token) = (&workspace.id, &workspace.token);
         write!(
             settings,
             "[[workspace]]\nid = {id:?}\ndir = {:?}\n",
-            base.join("files").join(id)
+            base.join("files").join(id).to_str().unwrap()
         )
         .unwrap();
         if n == 0 {
@@ -99,7 +99,7 @@ async fn the_workspaces_of_a_settings_file_are_served_by_one_process(store: Stor
         } else {
             let path = base.join(format!("token {n}"));
             fs::write(&path, token).unwrap();
-            writeln!(settings, "token_file = {path:?}").unwrap();
+            writeln!(settings, "token_file = {:?}", path.to_str().unwrap()).unwrap();
         }
     }
     let file = base.join("inbox.toml");

@@ -24,7 +24,7 @@ impl History {
         self.runs.push(events(&process.stdout()));
     }
 
-    /// Keeps the last words of the inbox from elsewhere.
+    /// Keeps lines that a process printed elsewhere than into its file.
     pub(crate) fn note_lines(&mut self, lines: &str) {
         self.runs.push(events(lines));
     }

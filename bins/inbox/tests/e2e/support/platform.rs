@@ -34,8 +34,8 @@ struct Parts {
 }
 
 impl TimedPlatform {
-    /// Starts one whose clock was set back by so much.
-    pub(crate) async fn start(store: &Store, ago: Duration) -> Self {
+    /// Starts one whose clock is behind by so much. Must be called within a tokio runtime.
+    pub(crate) fn start(store: &Store, ago: Duration) -> Self {
         let now = Timestamp::from(SystemTime::now());
         let clock = Arc::new(ManualClock::starting_at(now.saturating_sub(ago)));
         let parts = parts(store, &clock);
