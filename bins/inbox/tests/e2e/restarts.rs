@@ -83,20 +83,7 @@ struct World<'a> {
 async fn live_through(store: &Store, victims: &[Victim], weather: Weather) -> Scene {
     let seed = seed_of(SEED_VARIABLE);
     let mut random = Random::from_seed(seed);
-    let server = builder(store).start();
-    let (workspace, client) = server.workspace().await;
-    let proxy = FaultProxy::start(server.address());
-    let scene = Scene::begin(&client, &workspace, &proxy.url()).await;
-    let inbox = scene.desk.run();
-    let (living, _) = watch::channel(Some(client));
-    let mut world = World {
-        store,
-        server: Some(server),
-        proxy,
-        living,
-        scene,
-        inbox,
-    };
+    let mut world = World::begin(store).await;
     let uploaders: Vec<_> = (1..=UPLOADERS)
         .map(|n| {
             let ledger = Arc::clone(&world.scene.ledger);
@@ -108,46 +95,23 @@ async fn live_through(store: &Store, victims: &[Victim], weather: Weather) -> Sc
     while ends < ENDS || !world.was_enough(victims) {
         ends += 1;
         assert!(ends <= MOST_ENDS, "hardly anything was sent or told");
-        sleep(Duration::from_millis(random.below(LIFE))).await;
         if weather == Weather::Storm {
-            let storm = Storm::from_seed(random.any(), Weights::default());
-            world.proxy.set_plan(Plan::Storm(storm));
+            let faults = Storm::from_seed(random.any(), Weights::default());
+            world.proxy.set_plan(Plan::Storm(faults));
         }
-        let victim = victims[usize::try_from(random.below(victims.len() as u64)).unwrap()];
-        world.end(victim);
+        sleep(Duration::from_millis(random.below(LIFE))).await;
+        let victim = random.below(victims.len() as u64);
+        world.end(victims[usize::try_from(victim).unwrap()]);
     }
-    let World {
-        server,
-        living,
-        mut scene,
-        mut inbox,
-        proxy,
-        ..
-    } = world;
     // Without anybody who says where a server is, uploaders end.
-    living.send_replace(None);
-    drop(living);
+    world.living.send_replace(None);
+    world.living = watch::channel(None).0;
     for uploader in uploaders {
         uploader.await.unwrap();
     }
-    assert_eq!(proxy.counts().faults() > 0, weather == Weather::Storm);
-    proxy.set_plan(Plan::Pass);
-    let server = server.unwrap();
-    let client = server.client(scene.workspace());
-    // What this inbox knows of the files, it knows from its journal.
-    scene.settle_files(&client, &inbox).await;
-    kill(&mut scene, &mut inbox);
-    let uris: Vec<_> = scene
-        .ledger
-        .taken_files()
-        .into_values()
-        .map(|file| file.uri)
-        .collect();
-    scene.say(&client, "about all", &uris).await;
-    scene.finish(&client, inbox).await;
-    scene.check(&client).await;
-    assert!(scene.history.lost().is_empty());
-    scene
+    let storms = world.proxy.counts().faults() > 0;
+    assert_eq!(storms, weather == Weather::Storm);
+    world.finish().await
 }
 
 /// A server that sweeps soon what dead ones have left.
@@ -166,7 +130,48 @@ fn kill(scene: &mut Scene, inbox: &mut Process) {
     *inbox = scene.desk.run();
 }
 
-impl World<'_> {
+impl<'a> World<'a> {
+    async fn begin(store: &'a Store) -> Self {
+        let server = builder(store).start();
+        let (workspace, client) = server.workspace().await;
+        let proxy = FaultProxy::start(server.address());
+        let scene = Scene::begin(&client, &workspace, &proxy.url()).await;
+        let inbox = scene.desk.run();
+        let (living, _) = watch::channel(Some(client));
+        Self {
+            store,
+            server: Some(server),
+            proxy,
+            living,
+            scene,
+            inbox,
+        }
+    }
+
+    /// Waits until all has arrived, now that nothing ends any more, and looks at everything.
+    async fn finish(self) -> Scene {
+        let Self {
+            server,
+            proxy,
+            mut scene,
+            mut inbox,
+            ..
+        } = self;
+        proxy.set_plan(Plan::Pass);
+        let server = server.unwrap();
+        let client = server.client(scene.workspace());
+        scene.settle_files(&client, &inbox).await;
+        // What the next one knows of the files, it knows from its journal.
+        kill(&mut scene, &mut inbox);
+        let taken = scene.ledger.taken_files().into_values();
+        let uris: Vec<_> = taken.map(|file| file.uri).collect();
+        scene.say(&client, "about all", &uris).await;
+        scene.finish(&client, inbox).await;
+        scene.check(&client).await;
+        assert!(scene.history.lost().is_empty());
+        scene
+    }
+
     fn was_enough(&self, victims: &[Victim]) -> bool {
         let ends = victims.iter().any(|victim| matches!(victim, Victim::Inbox));
         let told = self.scene.history.runs().iter();
