@@ -131,6 +131,13 @@ impl Client {
             .await
     }
 
+    /// As [`post_json`](Self::post_json), to a server that may end meanwhile.
+    pub async fn try_post_json(&self, path: &str, body: &Value) -> reqwest::Result<Answer> {
+        let request = self.request(Method::POST, path);
+        let request = request.header(CONTENT_TYPE, "application/json");
+        Answer::try_of(request.body(body.to_string())).await
+    }
+
     /// Uploads a form for `workspace`.
     pub async fn upload(&self, workspace: &Workspace, form: &Form) -> Answer {
         self.post_body(&workspace.uploads(), &Form::content_type(), form.body())

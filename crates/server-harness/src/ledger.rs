@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::client::text;
 use crate::{Answer, Client, Form, Part, Workspace, bytes, files_in, sha256};
 
+/// What files are said to be, in turn; nothing is said of the first.
+const MIMETYPES: [&str; 4] = ["", "application/pdf", "text/plain", "image/png"];
+
 /// The uploads for one workspace.
 #[derive(Debug)]
 pub struct Ledger {
@@ -36,6 +39,8 @@ pub struct TakenFile {
     pub size: usize,
     /// Their SHA-256, in hexadecimal digits.
     pub sha256: String,
+    /// What was said that it is: a media type, or nothing.
+    pub mimetype: String,
     /// What the answer called it: `platform-pending:…`.
     pub uri: String,
 }
@@ -106,13 +111,15 @@ impl Ledger {
     ) -> reqwest::Result<Answer> {
         let (mut noted, mut parts) = (Vec::new(), Vec::new());
         for (name, data) in files {
-            parts.push(Part::file(&name, data.clone()));
+            let mimetype = MIMETYPES[data.len() % MIMETYPES.len()];
             noted.push(TakenFile {
-                name,
+                name: name.clone(),
                 size: data.len(),
                 sha256: sha256(&data),
+                mimetype: mimetype.to_owned(),
                 uri: String::new(),
             });
+            parts.push(part(&name, mimetype, data));
         }
         let digests = noted.iter().map(|file| file.sha256.clone()).collect();
         self.entries().tried[number] = digests;
@@ -136,6 +143,15 @@ impl Ledger {
             TakenFile { uri, ..file }
         });
         self.entries().taken.extend(ids.zip(named));
+    }
+
+    /// Notes files, by their ids, that somebody else has uploaded in one request, which was answered
+    /// 200.
+    pub fn note_others(&self, files: BTreeMap<String, TakenFile>) {
+        let digests = files.values().map(|file| file.sha256.clone()).collect();
+        let mut entries = self.entries();
+        entries.tried.push(digests);
+        entries.taken.extend(files);
     }
 
     /// Each file that was taken is there; of each request all files are there or none; each has
@@ -242,6 +258,14 @@ impl Ledger {
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap()
+    }
+}
+
+fn part(name: &str, mimetype: &str, data: Vec<u8>) -> Part {
+    let part = Part::file(name, data);
+    match mimetype {
+        "" => part,
+        mimetype => part.header("Content-Type", mimetype),
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -58,13 +58,25 @@ impl Program {
     }
 
     /// Starts it without waiting for anything.
-    pub fn spawn(mut self) -> Process {
+    pub fn spawn(self) -> Process {
+        self.start(Stdio::from)
+    }
+
+    /// As [`spawn`](Self::spawn), with a pipe for its stdout, which the process then seems to print
+    /// nothing on: the other end of the pipe is answered beside it.
+    pub fn spawn_piped(self) -> (Process, ChildStdout) {
+        let mut process = self.start(|_| Stdio::piped());
+        let stdout = process.child.stdout.take().unwrap();
+        (process, stdout)
+    }
+
+    fn start(mut self, stdout: impl FnOnce(File) -> Stdio) -> Process {
         let folder = tempfile::tempdir().unwrap();
         let create = |name| File::create(folder.path().join(name)).unwrap();
         self.command
             .current_dir(folder.path())
             .stdin(input(self.stdin.as_deref()))
-            .stdout(create(STDOUT))
+            .stdout(stdout(create(STDOUT)))
             .stderr(create(STDERR));
         let name = PathBuf::from(self.command.get_program());
         let child = match self.command.spawn() {

@@ -1,0 +1,74 @@
+//! How an inbox ends, and how the next one goes on.
+
+use std::io::{BufRead, BufReader};
+use std::time::Duration;
+
+use server_harness::{Random, Store, bytes, on_each_store, seed_of};
+use tokio::time::sleep;
+
+use crate::support::desk::stop;
+use crate::support::history::event;
+use crate::support::scene::Scene;
+
+on_each_store! {
+    an_inbox_that_is_told_to_stop_exits_with_zero_and_the_next_repeats_nothing,
+    an_inbox_that_nobody_reads_any_more_ends_and_its_last_line_comes_again,
+}
+
+/// Begins the same sequence of moments again.
+const SEED_VARIABLE: &str = "STOP_SEED";
+const STOPS: u64 = 12;
+/// How long an inbox lives at the most until it is told to stop, in milliseconds.
+const LIFE: u64 = 300;
+
+async fn an_inbox_that_is_told_to_stop_exits_with_zero_and_the_next_repeats_nothing(store: Store) {
+    let mut random = Random::from_seed(seed_of(SEED_VARIABLE));
+    let server = store.server().start();
+    let (workspace, client) = server.workspace().await;
+    let mut scene = Scene::begin(&client, &workspace, server.url()).await;
+    let taken = scene.ledger.taken_files().into_values();
+    let mut uris: Vec<_> = taken.map(|file| file.uri).collect();
+    for n in 1..=STOPS {
+        let files = [
+            bytes(n * 10, 400_000),
+            bytes(n * 10 + 1, 10),
+            bytes(n * 10 + 2, 70_000),
+        ];
+        uris.extend(scene.upload(&client, files).await);
+        // Each mentions all files before it, so that nothing before it is still to be done when it is
+        // told of.
+        scene.say(&client, &format!("first {n}"), &uris).await;
+        scene.say(&client, &format!("second {n}"), &uris).await;
+        let mut inbox = scene.desk.run();
+        inbox.wait_for_log("opening the inbox");
+        sleep(Duration::from_millis(random.below(LIFE))).await;
+        stop(&mut inbox);
+        scene.history.note(&inbox);
+    }
+    let inbox = scene.desk.run();
+    scene.finish(&client, inbox).await;
+    scene.check(&client).await;
+    scene.history.assert_nothing_is_repeated();
+}
+
+async fn an_inbox_that_nobody_reads_any_more_ends_and_its_last_line_comes_again(store: Store) {
+    let server = store.server().start();
+    let (workspace, client) = server.workspace().await;
+    let mut scene = Scene::begin(&client, &workspace, server.url()).await;
+    let (mut inbox, stdout) = scene.desk.command("run").spawn_piped();
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    assert_eq!(event(&line)["event"], "file_arrived");
+    scene.history.note_lines(&line);
+
+    let uris = scene.upload(&client, [bytes(1, 5_000)]).await;
+    scene.say(&client, "to nobody", &uris).await;
+    assert_eq!(inbox.wait().code(), Some(1));
+    let log = inbox.log();
+    assert!(log.contains("stdout cannot be written to"), "{log}");
+
+    let inbox = scene.desk.run();
+    scene.finish(&client, inbox).await;
+    scene.check(&client).await;
+    scene.history.assert_nothing_is_repeated();
+}
