@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::warn;
-use pending_uploads_core::{ActivityType, FileId, PendingUri, Report};
+use log::{info, warn};
+use pending_uploads_core::{ActivityType, FileId, PendingUri, Report, Seq};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -28,15 +28,6 @@ const LONGEST_MOMENT: Duration = Duration::from_secs(1);
 /// before any of them is fetched: most files of a long backlog are gone.
 const FEW_ANNOUNCEMENTS: usize = 4;
 
-/// Whether what is read may be older than the inbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
-    /// It may: there was no cursor, and the end of the feed was not reached yet.
-    First,
-    /// It is not.
-    Later,
-}
-
 /// Where pages go whose rows are to be handed on.
 pub(super) fn pages() -> (mpsc::Sender<Vec<FeedRow>>, mpsc::Receiver<Vec<FeedRow>>) {
     mpsc::channel(PAGES_AHEAD)
@@ -53,13 +44,13 @@ impl Engine {
         cursor: Option<Position>,
         pages: mpsc::Sender<Vec<FeedRow>>,
     ) {
-        let mut reading = match cursor {
-            Some(_) => Reading::Later,
-            None => Reading::First,
+        let mut backoff = Backoff::new(self.options.retry);
+        let past = match cursor {
+            Some(_) => Past(None),
+            None => self.past(&mut backoff).await,
         };
         let mut read = cursor;
         let mut next = start(cursor);
-        let mut backoff = Backoff::new(self.options.retry);
         loop {
             let asked_at = Instant::now();
             let rows = match self.page(next).await {
@@ -76,11 +67,10 @@ impl Engine {
             };
             let Some(last) = last_of_new(next, &rows) else {
                 backoff.reset();
-                reading = Reading::Later;
                 self.pause_since(asked_at).await;
                 continue;
             };
-            if let Err(failure) = self.take_what_is_announced(&rows, reading).await {
+            if let Err(failure) = self.take_what_is_announced(&rows, past).await {
                 self.pause_after(&failure, asked_at, &mut backoff).await;
                 continue;
             }
@@ -94,6 +84,24 @@ impl Engine {
             }
             next = FeedCursor::After(last.id);
             read = Some(later(read, last));
+        }
+    }
+
+    /// How far the feed is that an inbox without a past finds.
+    async fn past(&self, backoff: &mut Backoff) -> Past {
+        loop {
+            let asked_at = Instant::now();
+            match self.page(FeedCursor::Newest).await {
+                Ok(rows) => {
+                    let last = rows.first().map(|newest| newest.seq);
+                    info!(
+                        workspace_id:% = self.workspace_id, rows_before = last.map_or(0, |seq| seq.0);
+                        "the feed is read from its beginning"
+                    );
+                    return Past(last);
+                }
+                Err(failure) => self.pause_after(&failure, asked_at, backoff).await,
+            }
         }
     }
 
@@ -112,7 +120,7 @@ impl Engine {
                     continue;
                 }
                 Ok(rows) => {
-                    let taken = self.take_what_is_announced(&rows, Reading::Later).await;
+                    let taken = self.take_what_is_announced(&rows, Past(None)).await;
                     taken.map(|()| rows)
                 }
                 Err(failure) => Err(failure),
@@ -173,24 +181,21 @@ impl Engine {
     async fn take_what_is_announced(
         self: &Arc<Self>,
         rows: &[FeedRow],
-        reading: Reading,
+        past: Past,
     ) -> Result<(), CallError> {
-        let mut unknown = self.unknown_files(rows);
+        let mut unknown = self.unknown_files(rows, past);
         let unreadable = self.unknown_unreadable_files(rows);
-        let few = match reading {
-            Reading::First => 0,
-            Reading::Later => FEW_ANNOUNCEMENTS,
-        };
-        if unknown.len() <= few && unreadable.is_empty() {
-            for file in unknown {
+        let are_few = unknown.len() <= FEW_ANNOUNCEMENTS;
+        if are_few && unreadable.is_empty() && !unknown.iter().any(|(_, age)| *age == Age::Past) {
+            for (file, _) in unknown {
                 self.take_announced(file);
             }
             return Ok(());
         }
         self.list_anew().await?;
-        unknown.retain(|file| !self.files.knows(file.file_id));
+        unknown.retain(|(file, _)| !self.files.knows(file.file_id));
         if !unknown.is_empty() {
-            self.settle_unlisted(unknown, reading).await?;
+            self.settle_unlisted(unknown).await?;
         }
         for file_id in unreadable {
             self.refuse(file_id);
@@ -227,15 +232,37 @@ impl Engine {
         unreadable.filter(|id| !self.files.knows(*id)).collect()
     }
 
-    fn unknown_files(&self, rows: &[FeedRow]) -> Vec<WaitingFile> {
+    fn unknown_files(&self, rows: &[FeedRow], past: Past) -> Vec<(WaitingFile, Age)> {
         rows.iter()
             .filter_map(|row| match &row.content {
-                RowContent::Announcement(file) => Some(WaitingFile::clone(file)),
+                RowContent::Announcement(file) => Some((WaitingFile::clone(file), past.age(row))),
                 _ => None,
             })
-            .filter(|file| !self.files.knows(file.file_id))
+            .filter(|(file, _)| !self.files.knows(file.file_id))
             .collect()
     }
+}
+
+/// The last row that was there before an inbox without a past began; none for one that has a past.
+#[derive(Debug, Clone, Copy)]
+struct Past(Option<Seq>);
+
+impl Past {
+    fn age(self, row: &FeedRow) -> Age {
+        match self.0 {
+            Some(last) if row.seq <= last => Age::Past,
+            _ => Age::Present,
+        }
+    }
+}
+
+/// Whether a row was there before an inbox without a past began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// It was.
+    Past,
+    /// It was not, or the inbox has a past.
+    Present,
 }
 
 /// A row's position in the feed.

@@ -11,7 +11,7 @@ use tokio::sync::{MutexGuard, SemaphorePermit};
 use tokio::time::sleep;
 
 use super::Engine;
-use super::feed::Reading;
+use super::feed::Age;
 use super::files::{Claim, Listed};
 use super::health::DiskState;
 use super::setback::{Progress, Setback, Setbacks};
@@ -153,11 +153,10 @@ impl Engine {
     /// is lost: that is nobody's loss, and is not told.
     pub(super) async fn settle_unlisted(
         self: &Arc<Self>,
-        files: Vec<WaitingFile>,
-        reading: Reading,
+        files: Vec<(WaitingFile, Age)>,
     ) -> Result<(), CallError> {
         let expired = self.expired_files().await?;
-        for file in files {
+        for (file, age) in files {
             if self.files.begin(file.file_id) == Claim::Known {
                 continue;
             }
@@ -167,8 +166,8 @@ impl Engine {
                 if let Some(path) = engine.find_patiently(&file).await {
                     return engine.arrive(file, path).await;
                 }
-                match (reading, reason) {
-                    (Reading::First, LostReason::Gone) => {
+                match (age, reason) {
+                    (Age::Past, LostReason::Gone) => {
                         debug!(workspace_id:% = file.workspace_id, file_id:% = file.file_id; "gone before this inbox began");
                         engine.files.settle_lost(file.file_id, reason);
                     }
