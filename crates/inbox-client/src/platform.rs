@@ -35,6 +35,7 @@ pub use feed::{FeedCursor, FeedQuery, FeedRow, RowContent};
 pub use form::UploadFile;
 pub use upload::UploadedFile;
 pub use url::{InvalidPlatformUrl, PlatformUrl};
+pub use waiting::WaitingList;
 
 use crate::credentials::Credentials;
 use crate::{Timeouts, TokenSource, WaitingFile};
@@ -189,15 +190,15 @@ impl PlatformWorkspace {
         self.id
     }
 
-    /// Every file that is neither acked nor expired, oldest first. One that is announced in a way that
-    /// cannot be read is logged, and left out.
+    /// Every file that is neither acked nor expired. Of one that is listed in a way that cannot be read
+    /// there is only the id; an entry that does not even tell that is logged, and left out.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn waiting(&self) -> Result<Vec<WaitingFile>, CallError> {
+    pub async fn waiting(&self) -> Result<WaitingList, CallError> {
         let request = self.request(Method::GET, "pending-uploads");
         let answer = self.call(request, Duration::ZERO).await?;
-        feed::files(self.id, &answer.body(LIST_BYTES).await?)
+        waiting::list(self.id, &answer.body(LIST_BYTES).await?)
     }
 
     /// Rows of the feed. One that has no readable id, number or time is logged, and left out.

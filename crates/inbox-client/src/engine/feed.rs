@@ -50,6 +50,7 @@ impl Engine {
         let mut backoff = Backoff::new(self.options.retry);
         loop {
             let asked_at = Instant::now();
+            let unreadable = self.lists.unreadable();
             let rows = match self.page(next).await {
                 Ok(rows) => rows,
                 Err(failure) => {
@@ -64,6 +65,7 @@ impl Engine {
             };
             let Some(last) = last_of_new(next, &rows) else {
                 backoff.reset();
+                self.refuse_all(unreadable);
                 self.pause_since(asked_at).await;
                 continue;
             };
@@ -91,6 +93,7 @@ impl Engine {
         let mut next = FeedCursor::Newest;
         loop {
             let asked_at = Instant::now();
+            let unreadable = self.lists.unreadable();
             let taken = match self.page(next).await {
                 Ok(rows) if next == FeedCursor::Newest => {
                     // What these announced long ago is in the list, if it waits.
@@ -106,7 +109,10 @@ impl Engine {
                     backoff.reset();
                     match last_of_new(next, &rows) {
                         Some(last) => next = FeedCursor::After(last.id),
-                        None => self.pause_since(asked_at).await,
+                        None => {
+                            self.refuse_all(unreadable);
+                            self.pause_since(asked_at).await;
+                        }
                     }
                 }
                 Err(failure) => {
@@ -145,7 +151,7 @@ impl Engine {
     }
 
     async fn take_what_is_announced(self: &Arc<Self>, rows: &[FeedRow]) -> Result<(), CallError> {
-        let mut unknown = self.unknown_files(rows);
+        let unknown = self.unknown_files(rows);
         let unreadable = self.unknown_unreadable_files(rows);
         if unknown.len() <= FEW_ANNOUNCEMENTS && unreadable.is_empty() {
             for file in unknown {
@@ -154,18 +160,31 @@ impl Engine {
             return Ok(());
         }
         self.list_anew().await?;
-        unknown.retain(|file| !self.files.knows(file.file_id));
-        if !unknown.is_empty() {
-            self.settle_unlisted(unknown).await?;
+        let (listed, unlisted): (Vec<_>, Vec<_>) = unknown
+            .into_iter()
+            .filter(|file| !self.files.knows(file.file_id))
+            .partition(|file| self.lists.names(file.file_id));
+        // What the list says of these cannot be read; but they wait, and the announcement can.
+        for file in listed {
+            self.take_announced(file);
         }
-        for file_id in unreadable {
-            self.refuse(file_id);
+        if !unlisted.is_empty() {
+            self.settle_unlisted(unlisted).await?;
         }
+        self.refuse_all(unreadable);
         Ok(())
     }
 
-    /// A file whose announcement cannot be read, and that no list names either, cannot be checked when
-    /// it comes.
+    /// Refuses files that are announced, or listed, in a way that cannot be read, as far as nothing
+    /// else is known of them. Of a listed one, a poll that began behind the list and brought nothing
+    /// has told that the feed says no more of it.
+    pub(super) fn refuse_all(self: &Arc<Self>, files: Vec<FileId>) {
+        for file_id in files {
+            self.refuse(file_id);
+        }
+    }
+
+    /// A file of which nothing can be read but its id cannot be checked when it comes.
     fn refuse(self: &Arc<Self>, file_id: FileId) {
         if self.files.begin(file_id) == Claim::Known {
             return;

@@ -16,4 +16,5 @@ mod storms;
 mod support;
 mod tokens;
 mod troubles;
+mod unreadable;
 mod upload;
