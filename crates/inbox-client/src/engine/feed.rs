@@ -107,12 +107,11 @@ impl Engine {
             match taken {
                 Ok(rows) => {
                     backoff.reset();
-                    match last_of_new(next, &rows) {
-                        Some(last) => next = FeedCursor::After(last.id),
-                        None => {
-                            self.refuse_all(unreadable);
-                            self.pause_since(asked_at).await;
-                        }
+                    if let Some(last) = last_of_new(next, &rows) {
+                        next = FeedCursor::After(last.id);
+                    } else {
+                        self.refuse_all(unreadable);
+                        self.pause_since(asked_at).await;
                     }
                 }
                 Err(failure) => {

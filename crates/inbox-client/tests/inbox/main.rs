@@ -8,6 +8,7 @@ mod arrivals;
 mod content;
 mod crashes;
 mod feed;
+mod lists;
 mod losses;
 mod messages;
 mod platform;

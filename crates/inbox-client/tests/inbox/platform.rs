@@ -169,9 +169,9 @@ async fn a_file_that_waits_and_cannot_be_read_does_not_lose_the_others() {
     );
     let elsewhere = waiting_file(WorkspaceId::generate(), b"abc");
     let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
-    let strange = FileId::generate();
+    let named = FileId::generate();
     let answer = format!(
-        r#"[{}, {{"file_id": 7}}, null, "\ud800", {}, {deep}, 1e999, {{"file_id": "{strange}",
+        r#"[{}, {{"file_id": 7}}, null, "\ud800", {}, {deep}, 1e999, {{"file_id": "{named}",
         "x": 1e999, "y": {deep}, "z": "\ud800"}}, {}]"#,
         said(&first),
         said(&elsewhere),
@@ -179,9 +179,9 @@ async fn a_file_that_waits_and_cannot_be_read_does_not_lose_the_others() {
     );
     let answers = [Answer::bytes(200, answer), Answer::bytes(200, "{}")];
     scripted.on("GET", &format!("{path}/pending-uploads"), answers);
-    let list = workspace.waiting().await.unwrap();
-    assert_eq!(list.files, [first, last]);
-    assert_eq!(list.unreadable, [elsewhere.file_id, strange]);
+    let read = workspace.waiting().await.unwrap();
+    assert_eq!(read.files, [first, last]);
+    assert_eq!(read.unreadable, [elsewhere.file_id, named]);
     let error = workspace.waiting().await.unwrap_err();
     assert!(matches!(error, CallError::Malformed { .. }), "{error:?}");
 }
