@@ -11,6 +11,7 @@ mod feed;
 mod lists;
 mod losses;
 mod messages;
+mod observer;
 mod platform;
 mod restarts;
 mod storms;
