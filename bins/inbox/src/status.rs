@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use inbox_client::{
-    CallError, CursorPosition, Platform, PlatformError, Status, StatusError, Timeouts,
+    CallError, CursorPosition, Platform, PlatformError, Status, StatusError, Timeouts, WaitingList,
 };
 use pending_uploads_core::WorkspaceId;
 use serde::Serialize;
@@ -93,8 +93,12 @@ struct Cursor {
 
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Waiting {
+    /// All of them.
     files: u64,
+    /// The bytes of those that can be read.
     bytes: u64,
+    /// Those that are listed in a way that cannot be read.
+    unreadable: u64,
 }
 
 /// Tells of each workspace, in turn. That the platform cannot be asked is told, too, and no failure.
@@ -128,15 +132,23 @@ async fn tell(plan: &StatusPlan) -> Result<(), StatusFailure> {
 async fn waiting(workspace: &WorkspaceSettings, timeouts: Timeouts) -> Result<Waiting, Unknown> {
     let token = workspace.token().map_err(|_| Unknown::NoToken)?;
     let platform = Platform::new(workspace.platform_url.clone(), timeouts)?;
-    let files = platform
+    let list = platform
         .workspace(workspace.id, Arc::new(token))
         .waiting()
         .await?;
-    let sizes = files.iter().map(|file| file.size_bytes.get());
-    Ok(Waiting {
-        files: files.len() as u64,
-        bytes: sizes.fold(0, u64::saturating_add),
-    })
+    Ok(Waiting::from(&list))
+}
+
+impl From<&WaitingList> for Waiting {
+    fn from(list: &WaitingList) -> Self {
+        let sizes = list.files.iter().map(|file| file.size_bytes.get());
+        let (readable, unreadable) = (list.files.len() as u64, list.unreadable.len() as u64);
+        Self {
+            files: readable + unreadable,
+            bytes: sizes.fold(0, u64::saturating_add),
+            unreadable,
+        }
+    }
 }
 
 impl Report {
@@ -209,9 +221,19 @@ impl Report {
             Some(Waiting {
                 files: count,
                 bytes,
-            }) => format!("{}, {bytes} bytes", files(count)),
+                ..
+            }) => {
+                format!("{}, {bytes} bytes", files(count))
+            }
             None => "unknown".to_owned(),
         };
+        if let Some(Waiting {
+            unreadable: unreadable @ 1..,
+            ..
+        }) = self.waiting
+        {
+            write!(text, " (cannot be read: {unreadable})")?;
+        }
         if let Some(error) = &self.waiting_error {
             write!(text, ": {error}")?;
         }
@@ -223,5 +245,42 @@ fn files(count: u64) -> String {
     match count {
         1 => "1 file".to_owned(),
         count => format!("{count} files"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr as _;
+
+    use pending_uploads_core::FileId;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_counted_and_told() {
+        let list = WaitingList {
+            files: Vec::new(),
+            unreadable: vec![FileId::generate(), FileId::generate()],
+        };
+        let id = WorkspaceId::generate();
+        let mut report = Report {
+            workspace_id: id.to_string(),
+            platform_url: "http://127.0.0.1:8080/".to_owned(),
+            cursor: None,
+            waiting: Some(Waiting::from(&list)),
+            waiting_error: None,
+            arrived: 0,
+            lost: 0,
+            unacked: 0,
+            unconfirmed: 0,
+        };
+        let told = "  waiting     2 files, 0 bytes (cannot be read: 2)\n";
+        assert!(report.to_string().contains(told), "{report}");
+        let line = serde_json::Value::from_str(&json_line(&report).unwrap()).unwrap();
+        let said = serde_json::json!({"files": 2, "bytes": 0, "unreadable": 2});
+        assert_eq!(line["waiting"], said);
+        report.waiting = Some(Waiting::from(&WaitingList::default()));
+        let told = "  waiting     0 files, 0 bytes\n";
+        assert!(report.to_string().contains(told), "{report}");
     }
 }

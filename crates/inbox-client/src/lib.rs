@@ -68,7 +68,7 @@ pub use observer::Observer;
 pub use platform::{
     CallError, Content, FeedCursor, FeedQuery, FeedRow, InvalidPlatformUrl, Platform,
     PlatformError, PlatformUrl, PlatformWorkspace, Registration, RowContent, UploadFile,
-    UploadedFile,
+    UploadedFile, WaitingList,
 };
 pub use settings::{FetchLimits, RetryPolicy, Scope, SlowPeer, Timeouts};
 pub use status::{CursorPosition, Status, StatusError};

@@ -1,8 +1,9 @@
 //! The platform: its routes as calls. All that comes from it is parsed and not believed.
 //!
-//! - Waiting is bounded. A small answer has [`Timeouts::answer`] for the whole of it, on top of the time
-//!   to connect and of what a poll is ready to wait; a file has [`Timeouts::idle`] for each piece, and
-//!   must not be [slow](crate::SlowPeer); an upload has [`Timeouts::idle`] for each piece that the
+//! - Waiting is bounded. The head of an answer, and the whole of a small one, have [`Timeouts::answer`],
+//!   on top of the time to connect and of what a poll is ready to wait; a file, a list and a page of the
+//!   feed have [`Timeouts::idle`] for each piece, and must not be [slow](crate::SlowPeer), and the first
+//!   piece of a list or a page has the head's time, if that is longer; an upload has [`Timeouts::idle`] for each piece that the
 //!   network takes.
 //! - So is memory: a list is at most 64 MiB, any other small answer 64 KiB; more is
 //!   [`CallError::Malformed`].
@@ -16,6 +17,7 @@ mod deadline;
 mod error;
 mod feed;
 mod form;
+mod meter;
 mod upload;
 mod url;
 mod waiting;
@@ -35,10 +37,11 @@ pub use feed::{FeedCursor, FeedQuery, FeedRow, RowContent};
 pub use form::UploadFile;
 pub use upload::UploadedFile;
 pub use url::{InvalidPlatformUrl, PlatformUrl};
+pub use waiting::WaitingList;
 
 use crate::credentials::Credentials;
 use crate::{Timeouts, TokenSource, WaitingFile};
-use answer::{Answer, LIST_BYTES};
+use answer::Answer;
 use error::malformed;
 use form::Form;
 
@@ -164,7 +167,8 @@ impl Platform {
         self.client.request(method, self.url.route(path))
     }
 
-    /// How long the head of an answer, and the whole of a small one, may take.
+    /// How long the head of an answer, and the whole of a small one, may take: files, lists and pages of
+    /// the feed may take longer.
     fn patience(&self) -> Duration {
         let Timeouts {
             connect, answer, ..
@@ -189,15 +193,15 @@ impl PlatformWorkspace {
         self.id
     }
 
-    /// Every file that is neither acked nor expired, oldest first. One that is announced in a way that
-    /// cannot be read is logged, and left out.
+    /// Every file that is neither acked nor expired. Of one that is listed in a way that cannot be read
+    /// there is only the id; an entry that does not even tell that is logged, and left out.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn waiting(&self) -> Result<Vec<WaitingFile>, CallError> {
+    pub async fn waiting(&self) -> Result<WaitingList, CallError> {
         let request = self.request(Method::GET, "pending-uploads");
         let answer = self.call(request, Duration::ZERO).await?;
-        feed::files(self.id, &answer.body(LIST_BYTES).await?)
+        waiting::list(self.id, &answer.list(&self.platform.timeouts).await?)
     }
 
     /// Rows of the feed. One that has no readable id, number or time is logged, and left out.
@@ -209,7 +213,7 @@ impl PlatformWorkspace {
         let url = query.on(self.url("activity"));
         let request = self.platform.client.get(url);
         let answer = self.call(request, query.patience()).await?;
-        feed::rows(self.id, &answer.body(LIST_BYTES).await?)
+        feed::rows(self.id, &answer.list(&self.platform.timeouts).await?)
     }
 
     /// The bytes of `file` from the byte `from` on; from 0 when the platform prefers that:

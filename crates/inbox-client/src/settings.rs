@@ -29,10 +29,10 @@ impl Default for FetchLimits {
 pub struct Timeouts {
     /// For a connection, with its TLS handshake.
     pub connect: Duration,
-    /// For the head of an answer; and for the whole of a small one. A poll that waits has its wait on
-    /// top.
+    /// For the head of an answer; and for the whole of a small one, which is any but a file, the list
+    /// of what waits and a page of the feed. A poll that waits has its wait on top.
     pub answer: Duration,
-    /// Between two pieces of a file, in either direction.
+    /// Between two pieces of a file, in either direction, and of a list or a page of the feed.
     pub idle: Duration,
     /// How long the platform is asked to wait when there is nothing new; it waits for 60 seconds at
     /// the most. One that does not wait is polled again after [`RetryPolicy::first`], but after a second
@@ -55,15 +55,25 @@ impl Default for Timeouts {
     }
 }
 
-/// When a fetch counts as too slow: it brought less than `min_bytes` within `window`. It then gives
-/// its place to the next file, and goes on later where it stopped: a peer that trickles never holds
-/// a place for ever.
+/// When what comes counts as too slow: it brought less than `min_bytes` within `window`. A fetch then
+/// gives its place to the next file, and goes on later where it stopped; a list, or a page of the feed,
+/// is asked for again. So a peer that trickles never holds a place for ever.
+///
+/// When either is zero, nothing is too slow, and [`Timeouts::idle`] alone ends who falls silent: a peer
+/// that trickles may then take as long as it likes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlowPeer {
     /// The fewest bytes.
     pub min_bytes: u64,
     /// Within which time.
     pub window: Duration,
+}
+
+impl SlowPeer {
+    /// Whether anybody can be too slow.
+    pub(crate) fn asks_for_something(&self) -> bool {
+        self.min_bytes > 0 && !self.window.is_zero()
+    }
 }
 
 /// 64 KiB in a minute.

@@ -53,6 +53,7 @@ impl Engine {
         let mut next = start(cursor);
         loop {
             let asked_at = Instant::now();
+            let unreadable = self.lists.unreadable();
             let rows = match self.page(next).await {
                 Ok(rows) => rows,
                 Err(failure) => {
@@ -67,6 +68,7 @@ impl Engine {
             };
             let Some(last) = last_of_new(next, &rows) else {
                 backoff.reset();
+                self.refuse_all(unreadable);
                 self.pause_since(asked_at).await;
                 continue;
             };
@@ -112,6 +114,7 @@ impl Engine {
         let mut next = FeedCursor::Newest;
         loop {
             let asked_at = Instant::now();
+            let unreadable = self.lists.unreadable();
             let taken = match self.page(next).await {
                 Ok(rows) if next == FeedCursor::Newest => {
                     // What these announced long ago is in the list, if it waits.
@@ -128,9 +131,11 @@ impl Engine {
             match taken {
                 Ok(rows) => {
                     backoff.reset();
-                    match last_of_new(next, &rows) {
-                        Some(last) => next = FeedCursor::After(last.id),
-                        None => self.pause_since(asked_at).await,
+                    if let Some(last) = last_of_new(next, &rows) {
+                        next = FeedCursor::After(last.id);
+                    } else {
+                        self.refuse_all(unreadable);
+                        self.pause_since(asked_at).await;
                     }
                 }
                 Err(failure) => {
@@ -183,7 +188,7 @@ impl Engine {
         rows: &[FeedRow],
         past: Past,
     ) -> Result<(), CallError> {
-        let mut unknown = self.unknown_files(rows, past);
+        let unknown = self.unknown_files(rows, past);
         let unreadable = self.unknown_unreadable_files(rows);
         let are_few = unknown.len() <= FEW_ANNOUNCEMENTS;
         if are_few && unreadable.is_empty() && !unknown.iter().any(|(_, age)| *age == Age::Past) {
@@ -193,18 +198,31 @@ impl Engine {
             return Ok(());
         }
         self.list_anew().await?;
-        unknown.retain(|(file, _)| !self.files.knows(file.file_id));
-        if !unknown.is_empty() {
-            self.settle_unlisted(unknown).await?;
+        let (listed, unlisted): (Vec<_>, Vec<_>) = unknown
+            .into_iter()
+            .filter(|(file, _)| !self.files.knows(file.file_id))
+            .partition(|(file, _)| self.lists.names(file.file_id));
+        // What the list says of these cannot be read; but they wait, and the announcement can.
+        for (file, _) in listed {
+            self.take_announced(file);
         }
-        for file_id in unreadable {
-            self.refuse(file_id);
+        if !unlisted.is_empty() {
+            self.settle_unlisted(unlisted).await?;
         }
+        self.refuse_all(unreadable);
         Ok(())
     }
 
-    /// A file whose announcement cannot be read, and that no list names either, cannot be checked when
-    /// it comes.
+    /// Refuses files that are announced, or listed, in a way that cannot be read, as far as nothing
+    /// else is known of them. Of a listed one, a poll that began behind the list and brought nothing
+    /// has told that the feed says no more of it.
+    pub(super) fn refuse_all(self: &Arc<Self>, files: Vec<FileId>) {
+        for file_id in files {
+            self.refuse(file_id);
+        }
+    }
+
+    /// A file of which nothing can be read but its id cannot be checked when it comes.
     fn refuse(self: &Arc<Self>, file_id: FileId) {
         if self.files.begin(file_id) == Claim::Known {
             return;

@@ -94,7 +94,13 @@ impl Engine {
         if let Some(path) = self.find_by_id(uri.file_id).await {
             self.files.settle_found(uri.file_id, path);
         } else {
-            let lost = lost_unknown(uri, LostReason::Gone, self.clock.now());
+            // What a list names and nothing is known of could not be read, in the feed neither.
+            let reason = if self.lists.names(uri.file_id) {
+                LostReason::Refused
+            } else {
+                LostReason::Gone
+            };
+            let lost = lost_unknown(uri, reason, self.clock.now());
             self.lose(lost).await;
         }
     }

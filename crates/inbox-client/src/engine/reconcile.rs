@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use log::warn;
@@ -14,9 +14,9 @@ use tokio::time::sleep;
 use super::Engine;
 use super::health::{PlatformState, Route};
 use super::setback::asked;
-use crate::RetryPolicy;
-use crate::platform::{CallError, FeedCursor, FeedQuery, RowContent};
+use crate::platform::{CallError, FeedCursor, FeedQuery, RowContent, WaitingList};
 use crate::retry::Backoff;
+use crate::{RetryPolicy, Scope};
 
 /// How many of the newest expiries are looked at, to tell a file that expired from one that is gone.
 const EXPIRIES_LOOKED_AT: u32 = 500;
@@ -31,8 +31,17 @@ pub(super) struct Lists {
     /// Held while a list is asked for.
     turn: tokio::sync::Mutex<()>,
     /// The files in it.
-    names: Mutex<HashSet<FileId>>,
+    names: Mutex<Names>,
     wanted: Notify,
+}
+
+/// The files in a list.
+#[derive(Debug, Default)]
+struct Names {
+    /// All of them, whatever else can be read.
+    all: HashSet<FileId>,
+    /// Those of which nothing else can be read.
+    unreadable: Vec<FileId>,
 }
 
 impl Lists {
@@ -54,8 +63,27 @@ impl Lists {
 
     /// Whether the newest list names a file.
     pub(super) fn names(&self, file_id: FileId) -> bool {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.contains(&file_id)
+        self.lock().all.contains(&file_id)
+    }
+
+    /// The files of which nothing but the name can be read in the newest list.
+    pub(super) fn unreadable(&self) -> Vec<FileId> {
+        self.lock().unreadable.clone()
+    }
+
+    /// Notes what the list of that number names.
+    fn came(&self, number: u64, list: &WaitingList) {
+        let readable = list.files.iter().map(|file| file.file_id);
+        *self.lock() = Names {
+            all: readable.chain(list.unreadable.iter().copied()).collect(),
+            unreadable: list.unreadable.clone(),
+        };
+        self.newest.store(number, Ordering::SeqCst);
+    }
+
+    /// A task that panicked with the lock left names that are as right as before.
+    fn lock(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,15 +138,13 @@ impl Engine {
         let listed = self.platform.waiting().await;
         self.note(Route::List, &listed);
         let listed = listed?;
-        let names = listed.iter().map(|file| file.file_id).collect();
-        *self
-            .lists
-            .names
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = names;
-        self.lists.newest.store(number, Ordering::SeqCst);
-        for file in listed {
+        self.lists.came(number, &listed);
+        for file in listed.files {
             self.take_listed(file);
+        }
+        // Otherwise the feed, which may say more of them, has its say first.
+        if self.options.scope == Scope::WaitingFiles {
+            self.refuse_all(listed.unreadable);
         }
         self.discard_partials().await;
         Ok(())

@@ -12,12 +12,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::deadline::after;
 use super::error::{CallError, malformed};
-use crate::retry;
+use super::meter::Meter;
+use crate::{Timeouts, retry};
 
 /// The largest list, in bytes.
-pub(super) const LIST_BYTES: usize = 64 * 1024 * 1024;
+const LIST_BYTES: usize = 64 * 1024 * 1024;
 /// The largest answer that is no list, in bytes.
-pub(super) const SMALL_BYTES: usize = 64 * 1024;
+const SMALL_BYTES: usize = 64 * 1024;
 /// The longest code of an error, in bytes.
 const MAX_CODE_BYTES: usize = 64;
 
@@ -54,9 +55,25 @@ impl Answer {
         Err(refusal(status, response, deadline).await)
     }
 
-    /// The whole body, which is at most `cap` bytes.
-    pub(super) async fn body(self, cap: usize) -> Result<Vec<u8>, CallError> {
-        timeout_at(self.deadline, read(self.response, cap))
+    /// The whole body, which may be long, and take long as long as it goes on.
+    pub(super) async fn list(mut self, timeouts: &Timeouts) -> Result<Vec<u8>, CallError> {
+        // A poll may have its head at once and wait then, so that the first piece has the head's time.
+        let begun = self.deadline.max(after(Instant::now(), timeouts.idle));
+        let first = timeout_at(begun, self.response.chunk()).await;
+        let mut next = first
+            .map_err(|_| CallError::TimedOut)?
+            .map_err(broken_off)?;
+        let (mut body, mut meter) = (Vec::new(), Meter::new(timeouts));
+        while let Some(piece) = next {
+            append(&mut body, &piece, LIST_BYTES)?;
+            next = meter.piece(&mut self.response).await?;
+        }
+        Ok(body)
+    }
+
+    /// The whole body, which is small.
+    async fn small(self) -> Result<Vec<u8>, CallError> {
+        timeout_at(self.deadline, read_small(self.response))
             .await
             .map_err(|_| CallError::TimedOut)?
     }
@@ -66,7 +83,7 @@ impl Answer {
         self,
         what: &'static str,
     ) -> Result<T, CallError> {
-        let body = self.body(SMALL_BYTES).await?;
+        let body = self.small().await?;
         serde_json::from_slice(&body).map_err(|_| malformed(what))
     }
 }
@@ -76,15 +93,21 @@ pub(super) fn not_reached(error: reqwest::Error) -> CallError {
     CallError::Unreachable(error.without_url().into())
 }
 
-async fn read(mut response: Response, cap: usize) -> Result<Vec<u8>, CallError> {
+async fn read_small(mut response: Response) -> Result<Vec<u8>, CallError> {
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(broken_off)? {
-        if piece.len() > cap - body.len() {
-            return Err(malformed("it is too large"));
-        }
-        body.extend_from_slice(&piece);
+        append(&mut body, &piece, SMALL_BYTES)?;
     }
     Ok(body)
+}
+
+/// Adds a piece to a body that has at most `cap` bytes.
+fn append(body: &mut Vec<u8>, piece: &[u8], cap: usize) -> Result<(), CallError> {
+    if piece.len() > cap - body.len() {
+        return Err(malformed("it is too large"));
+    }
+    body.extend_from_slice(piece);
+    Ok(())
 }
 
 /// An answer did not come to its end.
@@ -106,7 +129,7 @@ async fn refusal(status: StatusCode, response: Response, deadline: Instant) -> C
         400..=499 | 507 => {
             let answer = Answer { response, deadline };
             answer
-                .body(SMALL_BYTES)
+                .small()
                 .await
                 .map_or_else(|error| unread(status, error), |body| refused(status, &body))
         }

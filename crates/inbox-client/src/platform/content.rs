@@ -1,17 +1,14 @@
 //! A file's bytes on their way.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use pending_uploads_core::Sha256;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, RANGE};
 use reqwest::{RequestBuilder, Response, StatusCode};
-use tokio::time::{Instant, timeout_at};
 
-use super::answer::{broken_off, text_of};
-use super::deadline::after;
+use super::answer::text_of;
 use super::error::{CallError, malformed};
-use crate::{SlowPeer, Timeouts, WaitingFile};
+use super::meter::Meter;
+use crate::{Timeouts, WaitingFile};
 
 /// A file's bytes on their way. Dropping it ends the transfer.
 #[derive(Debug)]
@@ -21,8 +18,7 @@ pub struct Content {
     /// How many of the file's bytes were handed out or skipped.
     position: u64,
     size: u64,
-    idle: Duration,
-    pace: Pace,
+    meter: Meter,
 }
 
 /// Asks for the file's bytes from `from` on, if it still is that very file (RFC 9110, sections 13.1.5
@@ -58,8 +54,7 @@ impl Content {
             from: begin,
             position: begin,
             size,
-            idle: timeouts.idle,
-            pace: Pace::new(timeouts.slow),
+            meter: Meter::new(timeouts),
         })
     }
 
@@ -83,7 +78,7 @@ impl Content {
     ///
     /// After an error nothing more comes that could be used.
     pub async fn next(&mut self) -> Result<Option<Bytes>, CallError> {
-        let piece = self.piece().await;
+        let piece = self.meter.piece(&mut self.response).await;
         let left = self.size - self.position;
         if left == 0 {
             // The file is whole, and its digest will tell; how the answer ends is of no interest.
@@ -100,70 +95,9 @@ impl Content {
         self.position += length;
         Ok(Some(piece))
     }
-
-    /// Waits for the next piece, be it within the announced length or not.
-    async fn piece(&mut self) -> Result<Option<Bytes>, CallError> {
-        let mut since = Instant::now();
-        let silent = after(since, self.idle);
-        loop {
-            let until = silent.min(after(since, self.pace.left()));
-            let piece = timeout_at(until, self.response.chunk()).await;
-            let now = Instant::now();
-            let bytes = match &piece {
-                Ok(Ok(Some(piece))) => piece.len(),
-                _ => 0,
-            };
-            let kept_up = self.pace.went_on(now - since, bytes);
-            match piece {
-                Ok(Ok(Some(piece))) if piece.is_empty() => {}
-                Ok(Ok(Some(piece))) => return kept_up.map(|()| Some(piece)),
-                Ok(Ok(None)) => return Ok(None),
-                Ok(Err(error)) => return Err(broken_off(error)),
-                Err(_) if now >= silent => return Err(CallError::TimedOut),
-                Err(_) => {}
-            }
-            kept_up?;
-            since = now;
-        }
-    }
 }
 
 const LONGER: CallError = malformed("the file is longer than announced");
-
-/// How fast the bytes come: how many did in the window that is open, and how long they were waited for.
-#[derive(Debug)]
-struct Pace {
-    slow: SlowPeer,
-    waited: Duration,
-    bytes: u64,
-}
-
-impl Pace {
-    fn new(slow: SlowPeer) -> Self {
-        Self {
-            slow,
-            waited: Duration::ZERO,
-            bytes: 0,
-        }
-    }
-
-    /// How much of the window is left.
-    fn left(&self) -> Duration {
-        self.slow.window.saturating_sub(self.waited)
-    }
-
-    /// Counts `bytes` that took `waited`; at the end of the window they must be enough.
-    fn went_on(&mut self, waited: Duration, bytes: usize) -> Result<(), CallError> {
-        self.waited += waited;
-        self.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
-        if self.waited < self.slow.window {
-            return Ok(());
-        }
-        let enough = self.bytes >= self.slow.min_bytes;
-        *self = Self::new(self.slow);
-        enough.then_some(()).ok_or(CallError::TooSlow)
-    }
-}
 
 /// At which byte the answer begins.
 fn beginning(
@@ -241,22 +175,6 @@ mod tests {
         ] {
             assert_eq!(content_range(value), read, "{value}");
         }
-    }
-
-    #[test]
-    fn too_few_bytes_within_a_window_are_too_slow_and_enough_begin_a_new_one() {
-        let slow = SlowPeer {
-            min_bytes: 10,
-            window: Duration::from_secs(4),
-        };
-        let second = Duration::from_secs(1);
-        let mut pace = Pace::new(slow);
-        assert!(pace.went_on(3 * second, 9).is_ok());
-        assert_eq!(pace.left(), second);
-        assert!(pace.went_on(second, 1).is_ok());
-        assert_eq!(pace.left(), 4 * second);
-        assert!(pace.went_on(3 * second, 9).is_ok());
-        assert!(matches!(pace.went_on(second, 0), Err(CallError::TooSlow)));
     }
 
     proptest! {

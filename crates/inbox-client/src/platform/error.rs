@@ -55,7 +55,7 @@ pub enum CallError {
     /// The platform was silent for too long, or took too long for a small answer.
     #[error("the platform did not answer in time")]
     TimedOut,
-    /// The file comes more slowly than [`SlowPeer`](crate::SlowPeer) allows.
+    /// A file, a list or a page of the feed comes more slowly than [`SlowPeer`](crate::SlowPeer) allows.
     #[error("the platform sends too slowly")]
     TooSlow,
     /// The answer ended before its end.

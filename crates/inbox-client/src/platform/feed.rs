@@ -123,21 +123,6 @@ pub(super) fn rows(workspace_id: WorkspaceId, body: &[u8]) -> Result<Vec<FeedRow
     Ok(read)
 }
 
-/// Reads the files of an answer; those that cannot be read are skipped.
-pub(super) fn files(workspace_id: WorkspaceId, body: &[u8]) -> Result<Vec<WaitingFile>, CallError> {
-    let files: Vec<&RawValue> =
-        serde_json::from_slice(body).map_err(|_| malformed("what waits is no list of files"))?;
-    let read: Vec<_> = files
-        .iter()
-        .filter_map(|said| waiting_file(workspace_id, &value(said)))
-        .collect();
-    let skipped = files.len() - read.len();
-    if skipped > 0 {
-        warn!(workspace:% = workspace_id, files = skipped; "files that wait cannot be read");
-    }
-    Ok(read)
-}
-
 fn read_row(workspace_id: WorkspaceId, row: &RawValue) -> Option<FeedRow> {
     let Fields(fields) = serde_json::from_str(row.get()).ok()?;
     let text = |key| fields.get(key).and_then(Value::as_str);

@@ -2,11 +2,24 @@
 
 use std::num::NonZeroU64;
 
+use log::warn;
 use pending_uploads_core::{FileId, Filename, Mimetype, PendingUri, Sha256, WorkspaceId};
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::error::{CallError, malformed};
 use crate::WaitingFile;
+
+/// What waits for a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WaitingList {
+    /// The files of which all that is needed can be read, oldest first.
+    pub files: Vec<WaitingFile>,
+    /// The files that wait, too, but of which nothing more than the id can be used, in the order of
+    /// the platform: they can be neither fetched nor checked.
+    pub unreadable: Vec<FileId>,
+}
 
 /// What is said of a file, with the names of the wire.
 #[derive(Debug, Deserialize)]
@@ -22,6 +35,37 @@ struct Said {
     sha256: String,
     #[serde(rename = "expires_at")]
     expires_at: Option<String>,
+}
+
+/// No more of an entry than which file it is about, whatever the rest of it is.
+#[derive(Debug, Deserialize)]
+struct Named {
+    file_id: String,
+}
+
+/// Reads a list. Entries that do not even tell which file they are about are only logged.
+pub(super) fn list(workspace_id: WorkspaceId, body: &[u8]) -> Result<WaitingList, CallError> {
+    let entries: Vec<&RawValue> =
+        serde_json::from_slice(body).map_err(|_| malformed("what waits is no list of files"))?;
+    let mut list = WaitingList::default();
+    for entry in &entries {
+        let said = serde_json::from_str(entry.get()).ok();
+        match said.and_then(|said| waiting_file(workspace_id, &said)) {
+            Some(file) => list.files.push(file),
+            None => list.unreadable.extend(named(entry)),
+        }
+    }
+    let skipped = entries.len() - list.files.len();
+    if skipped > 0 {
+        let unnamed = skipped - list.unreadable.len();
+        warn!(workspace:% = workspace_id, files = skipped, unnamed; "files that wait cannot be read");
+    }
+    Ok(list)
+}
+
+fn named(entry: &RawValue) -> Option<FileId> {
+    let named: Named = serde_json::from_str(entry.get()).ok()?;
+    named.file_id.parse().ok()
 }
 
 /// Reads what is said of a file that waits for `workspace_id`. None when anything of it that is needed

@@ -284,6 +284,26 @@ async fn a_platform_that_is_just_fast_enough_is_waited_for() {
 }
 
 #[tokio::test]
+async fn without_a_window_or_bytes_to_ask_for_a_platform_may_trickle() {
+    let file = [7; 20];
+    for (min_bytes, window) in [(10, Duration::ZERO), (0, Duration::from_nanos(1))] {
+        let slow = SlowPeer { min_bytes, window };
+        let timeouts = Timeouts { slow, ..HASTY };
+        let answer = Answer::bytes(200, file).trickled(1, Duration::from_millis(20));
+        let waiting = Waiting::answered(&file, timeouts, answer).await;
+        let (bytes, end) = waiting.bytes().await;
+        assert!(end.is_ok(), "{end:?}");
+        assert_eq!(bytes, file);
+        // Who falls silent is left all the same.
+        let answer = Answer::bytes(200, file).stalled_after(4);
+        let waiting = Waiting::answered(&file, timeouts, answer).await;
+        let (bytes, end) = waiting.bytes().await;
+        assert!(matches!(end, Err(CallError::TimedOut)), "{end:?}");
+        assert_eq!(bytes, file[..4]);
+    }
+}
+
+#[tokio::test]
 async fn a_caller_who_is_slow_himself_does_not_make_the_platform_slow() {
     let file = [7; 40];
     let strict = Timeouts {

@@ -169,15 +169,19 @@ async fn a_file_that_waits_and_cannot_be_read_does_not_lose_the_others() {
     );
     let elsewhere = waiting_file(WorkspaceId::generate(), b"abc");
     let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+    let named = FileId::generate();
     let answer = format!(
-        r#"[{}, {{"file_id": 7}}, null, "\ud800", {}, {deep}, 1e999, {}]"#,
+        r#"[{}, {{"file_id": 7}}, null, "\ud800", {}, {deep}, 1e999, {{"file_id": "{named}",
+        "x": 1e999, "y": {deep}, "z": "\ud800"}}, {}]"#,
         said(&first),
         said(&elsewhere),
         said(&last)
     );
     let answers = [Answer::bytes(200, answer), Answer::bytes(200, "{}")];
     scripted.on("GET", &format!("{path}/pending-uploads"), answers);
-    assert_eq!(workspace.waiting().await.unwrap(), [first, last]);
+    let read = workspace.waiting().await.unwrap();
+    assert_eq!(read.files, [first, last]);
+    assert_eq!(read.unreadable, [elsewhere.file_id, named]);
     let error = workspace.waiting().await.unwrap_err();
     assert!(matches!(error, CallError::Malformed { .. }), "{error:?}");
 }
@@ -192,7 +196,7 @@ async fn names_of_the_platform_are_made_safe_again() {
     said["mimeType"] = json!("text/html; charset=x");
     let answer = Answer::json(200, &json!([said]));
     scripted.on("GET", &format!("{path}/pending-uploads"), [answer]);
-    let file = workspace.waiting().await.unwrap().remove(0);
+    let file = workspace.waiting().await.unwrap().files.remove(0);
     assert_eq!(file.filename.as_str(), "pass_wd");
     assert_eq!(file.filename.original(), "fdp.exe");
     assert_eq!(file.mimetype.as_str(), "text/html");
@@ -407,7 +411,7 @@ async fn a_list_may_be_larger_than_a_small_answer() {
     let list: Vec<_> = files.iter().map(said).collect();
     let answer = Answer::json(200, &json!(list)).chunked();
     scripted.on("GET", &format!("{path}/pending-uploads"), [answer]);
-    assert_eq!(workspace.waiting().await.unwrap(), files);
+    assert_eq!(workspace.waiting().await.unwrap().files, files);
 }
 
 const CHILD: &str = "INBOX_TEST_ASKS_THROUGH_A_PROXY";

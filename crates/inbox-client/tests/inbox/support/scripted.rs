@@ -92,6 +92,8 @@ pub(crate) struct Answer {
     endless: bool,
     /// How long nothing is sent at all.
     delay: Duration,
+    /// How long nothing but the head is.
+    body_delay: Duration,
     end: End,
 }
 
@@ -108,6 +110,7 @@ impl Answer {
             pace: None,
             endless: false,
             delay: Duration::ZERO,
+            body_delay: Duration::ZERO,
             end: End::Kept,
         }
     }
@@ -200,6 +203,12 @@ impl Answer {
         self
     }
 
+    /// Sends nothing but the head for that long.
+    pub(crate) fn body_delayed(mut self, delay: Duration) -> Self {
+        self.body_delay = delay;
+        self
+    }
+
     fn head(&self) -> String {
         let framing = match self.framing {
             Framing::Length => format!("content-length: {}", self.body.len()),
@@ -217,6 +226,7 @@ impl Answer {
     async fn send(self, stream: &mut BufReader<TcpStream>) -> std::io::Result<bool> {
         sleep(self.delay).await;
         stream.write_all(self.head().as_bytes()).await?;
+        sleep(self.body_delay).await;
         let (step, pause) = self
             .pace
             .unwrap_or((self.body.len().max(1), Duration::ZERO));
