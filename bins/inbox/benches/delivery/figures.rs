@@ -68,6 +68,7 @@ impl Report {
 
     /// The row of figures, and below it where the time went.
     pub(crate) fn rows(mut self) -> String {
+        let slowest = self.slowest();
         let overtook = self.latencies.iter().filter(|millis| **millis < 0.0);
         let (overtook, files) = (overtook.count(), self.latencies.len());
         let [p50, p99, max] = percentiles(&mut self.latencies);
@@ -83,7 +84,20 @@ impl Report {
         describe(&mut rows, "each step", steps);
         let parts = floor::PARTS.iter().zip(&mut self.parts);
         describe(&mut rows, "the floor", parts);
-        rows
+        rows + &slowest
+    }
+
+    /// One line: where the time went of the file that took longest.
+    fn slowest(&self) -> String {
+        let latencies = self.latencies.iter().enumerate();
+        let (slowest, _) = latencies
+            .max_by(|one, other| one.1.total_cmp(other.1))
+            .unwrap();
+        let mut row = format!("{:>15}:", "the slowest");
+        for (name, millis) in STEPS.iter().chain(&["event"]).zip(&self.steps) {
+            write!(row, "  {name} {:.3}", millis[slowest]).unwrap();
+        }
+        row + "\n"
     }
 }
 
@@ -93,7 +107,7 @@ fn describe<'a>(
     what: &str,
     parts: impl Iterator<Item = (&'a &'static str, &'a mut Vec<f64>)>,
 ) {
-    write!(rows, "{:>15}: p50/p99", what).unwrap();
+    write!(rows, "{what:>15}: p50/p99").unwrap();
     for (name, millis) in parts {
         let [p50, p99, _] = percentiles(millis);
         write!(rows, "  {name} {p50:.3}/{p99:.3}").unwrap();

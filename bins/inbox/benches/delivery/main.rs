@@ -1,9 +1,10 @@
 //! How long a file takes from the 200 of its upload until the inbox says that it has arrived.
 //!
 //! `cargo bench -p inbox --bench delivery`; with `-- --smoke` it only shows, within seconds, that it
-//! runs. It starts a server of its own on each backend, and an inbox in this process, and speaks with
-//! 127.0.0.1 only. Everything is synced to the disk as in production: what counts is the disk below
-//! cargo's target folder, and below the folder for temporary files, where PostgreSQL's lies.
+//! runs, and with `-- 'SQLite, 4 MB'` it measures that alone. It starts a server of its own on each
+//! backend, and an inbox in this process, and speaks with 127.0.0.1 only. Everything is synced to the
+//! disk as in production: what counts is the disk below cargo's target folder, and below the folder
+//! for temporary files, where PostgreSQL's lies.
 //!
 //! Files are uploaded one after the other, each after a pause, so that the inbox is waiting in its
 //! poll. A latency is negative when the event overtook the answer to the upload. Between the files,
@@ -31,22 +32,25 @@ use tokio::time::sleep;
 use crate::delivery::Deliveries;
 use crate::figures::Report;
 use crate::floor::Floor;
-use crate::place::Place;
+use crate::place::{Backend, Place};
 
 /// What is measured before anything counts: connections are opened then, and caches filled.
 const WARM_UP_ROUNDS: usize = 3;
-/// The pause before an upload and before a measurement of the floor is random, and between these.
+/// The pause before an upload and before a measurement of the floor is at least this, and a random
+/// time longer, of at most that.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(15);
-const LONGEST_PAUSE: Duration = Duration::from_millis(60);
+const MORE_PAUSE_MICROS: u64 = 45_000;
 
 /// How long a file takes from the 200 of its upload until the inbox says that it has arrived.
 #[derive(Debug, Parser)]
 struct Arguments {
+    /// Only measure what has this in its name, which is such as "SQLite, 4 MB".
+    only: Option<String>,
     /// Only show that it runs: a few files, whose figures mean nothing.
     #[arg(long)]
     smoke: bool,
-    /// Said by cargo to every benchmark.
-    #[arg(long, hide = true)]
+    /// Said by `cargo bench`; without it, as under `cargo test --benches`, it is as with --smoke.
+    #[arg(long)]
     bench: bool,
 }
 
@@ -78,7 +82,7 @@ impl Case {
 fn main() {
     let arguments = Arguments::parse();
     let cases = CASES.map(|case| Case {
-        rounds: if arguments.smoke {
+        rounds: if arguments.smoke || !arguments.bench {
             SMOKE_ROUNDS
         } else {
             case.rounds
@@ -90,10 +94,17 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    for place in [Place::sqlite(), Place::postgres()] {
+    let only = arguments.only.unwrap_or_default();
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let is_wanted = |case: &Case| format!("{}, {}", backend.name(), case.name).contains(&only);
+        let wanted: Vec<_> = cases.iter().copied().filter(is_wanted).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let place = Place::of(backend);
         let server = place.server();
-        print(&format!("\n{}\n{}", place.name(), Report::head()));
-        for case in cases {
+        print(&format!("\n{}\n{}", backend.name(), Report::head()));
+        for case in wanted {
             let report = runtime.block_on(measure(&server, case));
             print(&report.rows());
         }
@@ -119,8 +130,7 @@ async fn measure(server: &Server, case: Case) -> Report {
 }
 
 async fn pause(random: &mut Random) {
-    let range = LONGEST_PAUSE - SHORTEST_PAUSE;
-    let micros = random.below(u64::try_from(range.as_micros()).unwrap());
+    let micros = random.below(MORE_PAUSE_MICROS);
     sleep(SHORTEST_PAUSE + Duration::from_micros(micros)).await;
 }
 

@@ -5,11 +5,31 @@ use server_harness::database::migrate;
 use server_harness::{Server, ServerBuilder};
 use tempfile::TempDir;
 
+/// What keeps the files.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+impl Backend {
+    /// What people call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
+}
+
 /// A store that is as durable as one in production.
 #[derive(Debug)]
 pub(crate) enum Place {
     Sqlite(TempDir),
-    Postgres { cluster: Cluster, database: String },
+    Postgres {
+        cluster: Box<Cluster>,
+        database: String,
+    },
 }
 
 /// A folder below cargo's target folder, which is seldom in memory, as `/tmp` may be.
@@ -18,25 +38,23 @@ pub(crate) fn folder_on_disk() -> TempDir {
 }
 
 impl Place {
-    /// A data folder.
-    pub(crate) fn sqlite() -> Self {
-        Self::Sqlite(folder_on_disk())
+    /// A fresh one.
+    pub(crate) fn of(backend: Backend) -> Self {
+        match backend {
+            Backend::Sqlite => Self::Sqlite(folder_on_disk()),
+            Backend::Postgres => Self::postgres(),
+        }
     }
 
     /// A database in a cluster of its own, which forces its writes to the disk.
-    pub(crate) fn postgres() -> Self {
+    fn postgres() -> Self {
         let options = ClusterOptions::default().durability(Durability::Fsync);
         let cluster = Cluster::start(options).unwrap();
         let database = cluster.create_database().unwrap();
         migrate(&cluster.url(&database), &[]);
-        Self::Postgres { cluster, database }
-    }
-
-    /// What people call it.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Sqlite(_) => "SQLite",
-            Self::Postgres { .. } => "PostgreSQL",
+        Self::Postgres {
+            cluster: Box::new(cluster),
+            database,
         }
     }
 
