@@ -1,7 +1,11 @@
 //! What stands in `docs/deploy` and in `docs/deployment.md` can be done: every setting that is named
 //! there is one of the binary that it is handed to.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
