@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use server_harness::{Random, Store, bytes, on_each_store, seed_of};
+use server_harness::{
+    Fault, FaultProxy, Moment, Plan, Random, Store, bytes, on_each_store, seed_of,
+};
 use tokio::time::sleep;
 
 use crate::support::desk::stop;
@@ -12,6 +14,7 @@ use crate::support::scene::Scene;
 
 on_each_store! {
     an_inbox_that_is_told_to_stop_exits_with_zero_and_the_next_repeats_nothing,
+    a_message_that_was_told_while_an_earlier_file_was_held_up_is_not_repeated,
     an_inbox_that_nobody_reads_any_more_ends_and_its_last_line_comes_again,
 }
 
@@ -52,6 +55,28 @@ async fn an_inbox_that_is_told_to_stop_exits_with_zero_and_the_next_repeats_noth
         stop(&mut inbox);
         scene.history.note(&inbox);
     }
+    let inbox = scene.desk.run();
+    scene.finish(&client, inbox).await;
+    scene.check(&client).await;
+    scene.history.assert_nothing_is_repeated();
+}
+
+async fn a_message_that_was_told_while_an_earlier_file_was_held_up_is_not_repeated(store: Store) {
+    let server = store.server().start();
+    let (workspace, client) = server.workspace().await;
+    let proxy = FaultProxy::start(server.address());
+    let mut scene = Scene::begin(&client, &workspace, &proxy.url()).await;
+    proxy.set_plan(Plan::Always(Fault::Cut(Moment::Request(
+        "/content".to_owned(),
+    ))));
+    scene.say(&client, "about nothing", &[]).await;
+    let mut inbox = scene.desk.run();
+    inbox.wait_for_line("a message", |line| event(line)["event"] == "message");
+    stop(&mut inbox);
+    scene.history.note(&inbox);
+    assert!(scene.history.arrived().is_empty());
+
+    proxy.set_plan(Plan::Pass);
     let inbox = scene.desk.run();
     scene.finish(&client, inbox).await;
     scene.check(&client).await;
