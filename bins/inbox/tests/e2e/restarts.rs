@@ -174,8 +174,7 @@ impl<'a> World<'a> {
 
     fn was_enough(&self, victims: &[Victim]) -> bool {
         let ends = victims.iter().any(|victim| matches!(victim, Victim::Inbox));
-        let told = self.scene.history.runs().iter();
-        let talkative = told.filter(|events| !events.is_empty()).count();
+        let talkative = self.scene.history.talkative_runs();
         self.scene.ledger.taken() >= FILES && (!ends || talkative >= TALKATIVE)
     }
 

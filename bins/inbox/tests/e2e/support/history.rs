@@ -39,6 +39,11 @@ impl History {
         &self.runs
     }
 
+    /// How many processes have told of anything.
+    pub(crate) fn talkative_runs(&self) -> usize {
+        self.runs.iter().filter(|run| !run.is_empty()).count()
+    }
+
     /// The files that have arrived, by their URIs. One that was told of twice was told of alike.
     pub(crate) fn arrived(&self) -> BTreeMap<String, Value> {
         self.about_files("file_arrived")
