@@ -23,12 +23,13 @@ mod room;
 mod setback;
 mod take;
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pending_uploads_core::{Clock, FileId, WorkspaceId};
+use pending_uploads_core::{ActivityId, Clock, FileId, Seq, WorkspaceId};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -243,8 +244,8 @@ impl Engine {
         let engine = Arc::clone(&self);
         self.spawn(async move { engine.tell_again(unconfirmed).await });
         let engine = Arc::clone(&self);
-        let cursor = records.cursor;
-        self.spawn(async move { engine.start_tasks(cursor).await });
+        let (cursor, ahead) = (records.cursor, records.confirmed_ahead.clone());
+        self.spawn(async move { engine.start_tasks(cursor, ahead).await });
     }
 
     async fn tell_again(&self, unconfirmed: Vec<(FileId, Event)>) {
@@ -255,13 +256,17 @@ impl Engine {
         self.told_again.send_replace(true);
     }
 
-    async fn start_tasks(self: Arc<Self>, cursor: Option<Position>) {
+    async fn start_tasks(
+        self: Arc<Self>,
+        cursor: Option<Position>,
+        ahead: HashMap<ActivityId, Seq>,
+    ) {
         self.ack_what_is_due();
         match self.options.scope {
             Scope::Everything => {
                 let (rows, handed_over) = (feed::pages(), cursor::rows());
                 self.spawn(Arc::clone(&self).read_feed(cursor, rows.0));
-                self.spawn(Arc::clone(&self).hand_over(rows.1, handed_over.0));
+                self.spawn(Arc::clone(&self).hand_over(rows.1, handed_over.0, ahead));
                 // It keeps what is confirmed while everything else stops.
                 self.tasks
                     .spawn(Arc::clone(&self).move_cursor(handed_over.1));

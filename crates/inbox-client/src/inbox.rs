@@ -113,8 +113,8 @@ impl Delivery {
     /// Says that the event is handled: it is not handed over again.
     ///
     /// That is written down soon after; a process that is killed in between hands the event over
-    /// once more, and [`Inbox::close`] waits for it. Messages may be confirmed in any order: the cursor
-    /// moves past one when each before it is confirmed, too.
+    /// once more, and [`Inbox::close`] waits for it. Messages may be confirmed in any order: one that is
+    /// confirmed does not come again, and the cursor moves past it when each row before it is done, too.
     pub fn confirm(self) {
         self.confirmation.confirm();
     }

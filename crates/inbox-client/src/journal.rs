@@ -271,6 +271,7 @@ fn log_journaled(entry: &Entry) {
         Entry::Lost(lost) => ("lost", Some(lost.uri.file_id)),
         Entry::Acked(file_id) => ("acked", Some(*file_id)),
         Entry::Confirmed(file_id) | Entry::LossConfirmed(file_id) => ("confirmed", Some(*file_id)),
+        Entry::MessageConfirmed(..) => ("message_confirmed", None),
     };
     if let Some(file_id) = file_id {
         trace!(step = "journaled", entry = entry, file_id:% = file_id; "an entry is durable");

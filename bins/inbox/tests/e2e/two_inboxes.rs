@@ -50,11 +50,16 @@ async fn two_inboxes_with_folders_of_their_own_leave_no_file_behind(store: Store
     let mut one = Scene::begin(&client, &workspace, server.url()).await;
     let desk = Arc::new(Desk::new(server.url(), &workspace));
     let mut two = Scene::of(Arc::clone(&one.ledger), desk);
-    let (mut first, mut second) = (one.desk.run(), two.desk.run());
+    let mut first = one.desk.run();
+    one.settle(&client, &first).await;
+    let before = one.ledger.taken();
+    let mut second = two.desk.run();
+    // From then on the second one tells of each file, be it lost to the first.
+    second.wait_for_log("the feed is read from its beginning");
     send(&one, &client).await;
-    for (scene, inbox) in [(&mut one, &mut first), (&mut two, &mut second)] {
-        finish_with_losses(scene, &client, inbox).await;
-    }
+    let taken = one.ledger.taken();
+    finish_with_losses(&mut one, &client, &mut first, taken).await;
+    finish_with_losses(&mut two, &client, &mut second, taken - before).await;
 
     let mut there = BTreeSet::new();
     for scene in [&one, &two] {
@@ -76,11 +81,10 @@ async fn two_inboxes_with_folders_of_their_own_leave_no_file_behind(store: Store
     assert!(client.waiting(&workspace).await.is_empty());
 }
 
-/// Waits until the inbox has told of every message, and of every file, be it here or elsewhere.
-async fn finish_with_losses(scene: &mut Scene, client: &Client, inbox: &mut Process) {
+/// Waits until the inbox has told of every message, and of so many files, be they here or elsewhere.
+async fn finish_with_losses(scene: &mut Scene, client: &Client, inbox: &mut Process, taken: usize) {
     let feed = messages(client, scene.workspace()).await;
     let feed: BTreeSet<_> = feed.iter().map(|row| text(row, "id")).collect();
-    let taken = scene.ledger.taken();
     eventually("everything is told of", async || {
         let history = scene.history.and(inbox);
         let files = history.arrived().len() + history.lost().len();

@@ -1,28 +1,27 @@
-//! Which events about files were confirmed.
+//! Which events were confirmed.
 
 use pending_uploads_core::FileId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::book::Book;
-use crate::journal::{Done, Entry, FileRecord, Outcome, Records};
+use crate::journal::{Done, Entry, FileRecord, Outcome, Position, Records};
 use crate::{Event, FileArrived, FileLost};
 
-/// What a delivery does when it is confirmed.
+/// What a delivery does when it is confirmed: that is written down, and the row of a message is done.
 #[derive(Debug)]
-pub(crate) enum Confirmation {
-    /// It is about a file, of which that is noted.
-    File(Entry, mpsc::UnboundedSender<Entry>),
-    /// It is a message, whose row is done then.
-    Message(oneshot::Sender<()>),
+pub(crate) struct Confirmation {
+    entry: Entry,
+    confirmed: mpsc::UnboundedSender<Entry>,
+    row: Option<oneshot::Sender<()>>,
 }
 
 impl Confirmation {
     /// Says that the event was confirmed. When nobody listens any more, the inbox is closed, and the
     /// event is handed over again by the next.
     pub(crate) fn confirm(self) {
-        match self {
-            Self::File(entry, confirmed) => drop(confirmed.send(entry)),
-            Self::Message(confirmed) => drop(confirmed.send(())),
+        drop(self.confirmed.send(self.entry));
+        if let Some(row) = self.row {
+            row.send(()).ok();
         }
     }
 }
@@ -48,7 +47,22 @@ impl Confirmed {
             Event::FileLost(_) => Entry::LossConfirmed(file_id),
             _ => Entry::Confirmed(file_id),
         };
-        Confirmation::File(entry, self.0.clone())
+        Confirmation {
+            entry,
+            confirmed: self.0.clone(),
+            row: None,
+        }
+    }
+
+    /// For the message in a row, and what tells that it was confirmed.
+    pub(super) fn of_message(&self, position: Position) -> (Confirmation, oneshot::Receiver<()>) {
+        let (row, confirmed) = oneshot::channel();
+        let confirmation = Confirmation {
+            entry: Entry::MessageConfirmed(position.id, position.seq),
+            confirmed: self.0.clone(),
+            row: Some(row),
+        };
+        (confirmation, confirmed)
     }
 }
 

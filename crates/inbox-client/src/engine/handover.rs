@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use log::warn;
-use pending_uploads_core::{PendingUri, Report};
+use pending_uploads_core::{ActivityId, PendingUri, Report, Seq};
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
+use super::Engine;
 use super::cursor::{Done, RowUnderWay};
 use super::feed::position;
 use super::files::{Claim, Settled};
 use super::setback::asked;
 use super::take::lost_unknown;
-use super::{Confirmation, Engine};
 use crate::inbox::Delivery;
+use crate::journal::Position;
 use crate::platform::{FeedRow, RowContent};
 use crate::retry::Backoff;
 use crate::rewrite::{mentions, rewrite};
@@ -23,11 +24,13 @@ use crate::{Event, LostReason, Message};
 
 impl Engine {
     /// Hands each row on: a message when each file that it mentions has arrived or is lost, the
-    /// announcement of a file to whoever moves the cursor. Messages keep their order.
+    /// announcement of a file to whoever moves the cursor. Messages keep their order. One that was
+    /// confirmed before, while a row before it was not done, does not come again.
     pub(super) async fn hand_over(
         self: Arc<Self>,
         mut pages: mpsc::Receiver<Vec<FeedRow>>,
         rows: mpsc::Sender<RowUnderWay>,
+        mut confirmed_ahead: HashMap<ActivityId, Seq>,
     ) {
         while let Some(page) = pages.recv().await {
             for row in page {
@@ -35,7 +38,10 @@ impl Engine {
                 let done = match row.content {
                     RowContent::Announcement(file) => Done::WithFile(file.file_id),
                     RowContent::UnreadableAnnouncement(_) | RowContent::Expiry(_) => Done::Already,
-                    RowContent::Message => self.hand_over_message(row.raw).await,
+                    RowContent::Message if confirmed_ahead.remove(&row.id).is_some() => {
+                        Done::Already
+                    }
+                    RowContent::Message => self.hand_over_message(position, row.raw).await,
                 };
                 if rows.send(RowUnderWay { position, done }).await.is_err() {
                     return;
@@ -44,15 +50,15 @@ impl Engine {
         }
     }
 
-    async fn hand_over_message(self: &Arc<Self>, mut row: Value) -> Done {
+    async fn hand_over_message(self: &Arc<Self>, position: Position, mut row: Value) -> Done {
         if let Some(request) = row.get_mut("request_body") {
             let paths = self.files_of(request).await;
             rewrite(request, |uri| paths.get(uri).map(PathBuf::as_path));
         }
-        let (confirm, confirmed) = oneshot::channel();
+        let (confirmation, confirmed) = self.confirmed.of_message(position);
         let event = Event::Message(Message { row });
-        let delivery = Delivery::new(self.workspace_id, event, Confirmation::Message(confirm));
-        self.deliver(delivery).await;
+        self.deliver(Delivery::new(self.workspace_id, event, confirmation))
+            .await;
         Done::WhenConfirmed(confirmed)
     }
 

@@ -56,6 +56,8 @@ pub(crate) enum Entry {
     Confirmed(FileId),
     /// The embedder has confirmed that the file is lost; that it arrived after all, it has not.
     LossConfirmed(FileId),
+    /// The embedder has confirmed the message in this row of the feed, maybe ahead of the cursor.
+    MessageConfirmed(ActivityId, Seq),
 }
 
 /// Whether something that is due about a file was done.
@@ -89,6 +91,8 @@ pub(crate) struct Records {
     /// None before the first row of the feed is done.
     pub(crate) cursor: Option<Position>,
     pub(crate) files: HashMap<FileId, FileRecord>,
+    /// The rows behind the cursor whose messages are confirmed.
+    pub(crate) confirmed_ahead: HashMap<ActivityId, Seq>,
 }
 
 impl Records {
@@ -99,7 +103,13 @@ impl Records {
     /// ack or a confirmation of a file that is not known changes nothing.
     pub(crate) fn apply(&mut self, entry: &Entry) {
         match entry {
-            Entry::Cursor(position) => self.cursor = Some(*position),
+            Entry::Cursor(position) => {
+                self.cursor = Some(*position);
+                self.confirmed_ahead.retain(|_, seq| *seq > position.seq);
+            }
+            Entry::MessageConfirmed(id, seq) => {
+                self.confirmed_ahead.insert(*id, *seq);
+            }
             Entry::Arrived(arrived) => self.arrive(arrived),
             Entry::Lost(lost) => {
                 let record = || FileRecord::new(Outcome::Lost(lost.clone()));
@@ -145,14 +155,21 @@ impl Records {
         self.files.retain(|_, record| record.is_needed(before));
     }
 
-    /// As few entries as say the same, file by file: one list for the cursor and one for each file, in
-    /// the order in which they came.
+    /// As few entries as say the same: one list for the cursor, one for the messages that are confirmed
+    /// ahead of it, and one for each file, in the order in which they came.
     pub(super) fn entries(&self) -> Vec<Vec<Entry>> {
         let mut files: Vec<_> = self.files.iter().collect();
         files.sort_unstable_by_key(|(file_id, record)| (record.since(), **file_id));
         let cursor = self.cursor.iter().map(|at| vec![Entry::Cursor(*at)]);
+        let mut ahead: Vec<_> = self.confirmed_ahead.iter().collect();
+        ahead.sort_unstable_by_key(|(id, seq)| (**seq, **id));
+        let ahead: Vec<_> = ahead
+            .into_iter()
+            .map(|(id, seq)| Entry::MessageConfirmed(*id, *seq))
+            .collect();
+        let ahead = (!ahead.is_empty()).then_some(ahead);
         let files = files.into_iter().map(|(id, record)| record.entries(*id));
-        cursor.chain(files).collect()
+        cursor.chain(ahead).chain(files).collect()
     }
 }
 

@@ -201,6 +201,9 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         any_file().prop_map(Entry::Acked),
         any_file().prop_map(Entry::Confirmed),
         any_file().prop_map(Entry::LossConfirmed),
+        (any_file(), 1..9_i64).prop_map(|(id, seq)| {
+            Entry::MessageConfirmed(ActivityId::from_uuid(id.as_uuid()), Seq(seq))
+        }),
     ]
 }
 

@@ -18,6 +18,7 @@ pub(super) enum WireEntry {
     Acked { file_id: String },
     Confirmed { file_id: String },
     LossConfirmed { file_id: String },
+    MessageConfirmed { id: String, seq: i64 },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,6 +69,10 @@ impl From<&Entry> for WireEntry {
             },
             Entry::LossConfirmed(file_id) => Self::LossConfirmed {
                 file_id: file_id.to_string(),
+            },
+            Entry::MessageConfirmed(id, seq) => Self::MessageConfirmed {
+                id: id.to_string(),
+                seq: seq.0,
             },
         }
     }
@@ -123,6 +128,9 @@ impl WireEntry {
             Self::Acked { file_id } => Entry::Acked(file_id.parse().ok()?),
             Self::Confirmed { file_id } => Entry::Confirmed(file_id.parse().ok()?),
             Self::LossConfirmed { file_id } => Entry::LossConfirmed(file_id.parse().ok()?),
+            Self::MessageConfirmed { id, seq } => {
+                Entry::MessageConfirmed(id.parse().ok()?, Seq(seq))
+            }
         })
     }
 }

@@ -31,7 +31,7 @@ const STEP: &str = "INBOX_TEST_STEP";
 const TIME: &str = "INBOX_TEST_TIME";
 
 /// Everything that is done to the disk, as the log says it; an entry of the journal by its kind.
-const STEPS: [&str; 10] = [
+const STEPS: [&str; 11] = [
     "partial_made",
     "partial_grown",
     "synced",
@@ -41,6 +41,7 @@ const STEPS: [&str; 10] = [
     "lost",
     "acked",
     "confirmed",
+    "message_confirmed",
     "cursor",
 ];
 /// How often the process comes to a step until it is killed: the cursor may pass many rows at once, and

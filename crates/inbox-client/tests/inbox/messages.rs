@@ -137,12 +137,14 @@ async fn the_cursor_moves_past_a_message_when_it_and_all_before_it_are_confirmed
     inbox.close().await;
     assert_eq!(cursor(), Some(1));
     let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
-    for text in ["b", "c"] {
-        let (again, _) = text_and_uris(&next_request(&mut inbox).await);
-        assert_eq!(again, text);
-    }
+    let (again, _) = text_and_uris(&next_request(&mut inbox).await);
+    assert_eq!(again, "b");
     inbox.close().await;
-    assert_eq!(cursor(), Some(3));
+    assert_eq!(
+        cursor(),
+        Some(3),
+        "what was confirmed ahead does not come again"
+    );
 }
 
 #[tokio::test]
