@@ -4,6 +4,10 @@
 run *arguments:
     cargo run --package platform-server -- {{arguments}}
 
+# Run the inbox (see `just inbox --help`).
+inbox *arguments:
+    cargo run --package inbox -- {{arguments}}
+
 # Run every test against a private PostgreSQL cluster.
 test *arguments:
     cargo xtask test {{arguments}}
