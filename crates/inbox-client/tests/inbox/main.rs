@@ -9,6 +9,7 @@ mod content;
 mod crashes;
 mod feed;
 mod lists;
+mod lists_wanted;
 mod losses;
 mod messages;
 mod observer;
