@@ -15,8 +15,8 @@ use crate::{Condition, Event, InboxBuilder};
 /// It works whether it is looked at or not, but for messages, few of which are read ahead: files
 /// arrive and are acked even while nobody takes the events.
 ///
-/// Dropping it stops it; [`close`](Self::close) does so and waits until everything that was confirmed
-/// is durable. However it ends, a later inbox goes on where it was.
+/// Dropping it stops it, and the folder of its state is free soon after; [`close`](Self::close) stops it
+/// and waits until everything that was confirmed is durable, and the folder is free. However it ends, a later inbox goes on where it was.
 #[derive(Debug)]
 pub struct Inbox {
     workspace_id: WorkspaceId,
