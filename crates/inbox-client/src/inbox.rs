@@ -16,7 +16,8 @@ use crate::{Condition, Event, InboxBuilder};
 /// arrive and are acked even while nobody takes the events.
 ///
 /// Dropping it stops it, and the folder of its state is free soon after; [`close`](Self::close) stops it
-/// and waits until everything that was confirmed is durable, and the folder is free. However it ends, a later inbox goes on where it was.
+/// and waits until everything that was confirmed is durable, and the folder is free. However it ends, a
+/// later inbox goes on where it was.
 #[derive(Debug)]
 pub struct Inbox {
     workspace_id: WorkspaceId,
