@@ -24,6 +24,7 @@ use pending_uploads_core::{FileId, WorkspaceId};
 use self::directory::{Directory, Rights};
 pub(crate) use self::partial::{Partial, PartialError};
 use crate::WaitingFile;
+use crate::lock::try_lock;
 
 /// The folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -187,7 +188,7 @@ fn discard(directory: &Directory, name: &str) -> io::Result<()> {
         return Ok(());
     };
     let is_ours = directory::owner_is_us(&file)?;
-    if is_ours && directory::try_lock(&file)? && directory.names_file(name, &file)? {
+    if is_ours && try_lock(&file)? && directory.names_file(name, &file)? {
         directory.remove(name)?;
     }
     Ok(())

@@ -50,6 +50,7 @@ mod file;
 mod folder;
 mod inbox;
 mod journal;
+mod lock;
 mod observer;
 mod platform;
 mod retry;

@@ -25,6 +25,8 @@ impl Engine {
     /// there of a part of it is not either.
     pub(super) async fn attempt(&self, file: &WaitingFile) -> Result<PathBuf, Setback> {
         if let Some(path) = self.find(file).await? {
+            // Another inbox that shares the folder was faster; what was begun here is of no use.
+            self.discard_partial(file.file_id).await;
             return Ok(path);
         }
         if file.size_bytes > self.options.limits.max_file_bytes {

@@ -1,7 +1,7 @@
 //! An open directory: everything in it is reached through it, by name, and no link is followed.
 
 use std::ffi::CString;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -213,16 +213,6 @@ pub(super) fn owner_is_us(file: &File) -> io::Result<bool> {
 /// Whether the file has one name.
 pub(super) fn has_one_name(file: &File) -> io::Result<bool> {
     Ok(rustix::fs::fstat(file)?.st_nlink == 1)
-}
-
-/// Takes the file for this handle alone, unless another one has it; the system lets it go when the
-/// handle is closed, however the process ends.
-pub(super) fn try_lock(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
 }
 
 /// Reads a file from where it stands to its end: the hasher of what was read, and how much it was.

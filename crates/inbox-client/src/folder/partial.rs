@@ -11,6 +11,7 @@ use pending_uploads_core::Sha256Hasher;
 use super::directory::{self, Directory, Renamed, Rights};
 use super::{Step, is_disk_full, log_step, names};
 use crate::WaitingFile;
+use crate::lock::try_lock;
 
 /// How often a partial is looked for again when it changes under our hands.
 const ATTEMPTS: usize = 16;
@@ -189,7 +190,7 @@ fn open_locked(
         let Some(file) = open_or_make(directory, name, target)? else {
             continue;
         };
-        if !directory::try_lock(&file)? {
+        if !try_lock(&file)? {
             return Err(PartialError::Busy);
         }
         // Whoever had it before may have placed or discarded it just now.

@@ -1,6 +1,6 @@
 //! The files of a journal: where they are, and how they get there.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use pending_uploads_core::WorkspaceId;
 
 use super::JournalError;
+use crate::lock::try_lock;
 
 const NEW_JOURNAL: &str = "journal.new";
 const JOURNAL: &str = "journal";
@@ -35,12 +36,12 @@ pub(super) fn lock(folder: &Path) -> Result<File, JournalError> {
         .write(true)
         .mode(PRIVATE);
     let lock = options.open(&path).map_err(JournalError::unusable(&path))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse {
+    match try_lock(&lock) {
+        Ok(true) => Ok(lock),
+        Ok(false) => Err(JournalError::InUse {
             path: folder.to_owned(),
         }),
-        Err(TryLockError::Error(source)) => Err(JournalError::unusable(&path)(source)),
+        Err(source) => Err(JournalError::unusable(&path)(source)),
     }
 }
 
