@@ -27,7 +27,7 @@ const FLOORS: [&[&str]; 3] = [
         "upload-http",
         "inbox-client",
     ],
-    &["platform-server", "inbox", "xtask"],
+    &["platform-server", "inbox", "bench", "xtask"],
 ];
 
 /// Crates for tests and benchmarks alone. They may name what they like; nothing that is delivered

@@ -1,0 +1,12 @@
+//! What can go wrong with a benchmark.
+
+/// A benchmark that could not be run to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BenchError {
+    /// The figures cannot be kept.
+    #[error("a histogram of latencies cannot be made")]
+    Histogram,
+    /// A worker panicked.
+    #[error("a worker of the load died")]
+    WorkerDied,
+}

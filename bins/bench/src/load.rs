@@ -1,0 +1,95 @@
+//! A load: so many workers, each of which begins its next turn when its last one is over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+
+use crate::error::BenchError;
+
+/// The precision of a latency: two significant digits of it are kept.
+const SIGNIFICANT_DIGITS: u8 = 2;
+
+/// What is done over and over, by one connection at a time.
+pub(crate) trait Worker: Send + 'static {
+    /// Does it once; answers how many bytes of content that moved.
+    fn turn(&mut self) -> impl Future<Output = Result<u64, BenchError>> + Send;
+}
+
+/// When a load ends: after so long, or when so many turns were begun, whichever comes first.
+/// Turns under way are waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent {
+    pub(crate) duration: Duration,
+    pub(crate) turns: u64,
+}
+
+/// What a load yielded.
+#[derive(Debug, Clone)]
+pub(crate) struct Yield {
+    pub(crate) turns: u64,
+    pub(crate) bytes: u64,
+    pub(crate) elapsed: Duration,
+    /// In microseconds.
+    pub(crate) latencies: Histogram<u64>,
+}
+
+impl Yield {
+    fn nothing() -> Result<Self, BenchError> {
+        Ok(Self {
+            turns: 0,
+            bytes: 0,
+            elapsed: Duration::ZERO,
+            latencies: Histogram::new(SIGNIFICANT_DIGITS).map_err(|_| BenchError::Histogram)?,
+        })
+    }
+
+    fn note(&mut self, bytes: u64, latency: Duration) {
+        self.turns += 1;
+        self.bytes += bytes;
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.latencies.saturating_record(micros);
+    }
+
+    fn add(&mut self, other: &Self) -> Result<(), BenchError> {
+        self.turns += other.turns;
+        self.bytes += other.bytes;
+        self.latencies
+            .add(&other.latencies)
+            .map_err(|_| BenchError::Histogram)
+    }
+}
+
+/// Drives the workers at once until the load is over. The first worker that fails ends it.
+pub(crate) async fn drive<W: Worker>(workers: Vec<W>, extent: Extent) -> Result<Yield, BenchError> {
+    let begun = Instant::now();
+    let turns = Arc::new(AtomicU64::new(0));
+    let mut tasks: JoinSet<_> = workers
+        .into_iter()
+        .map(|worker| work(worker, begun, extent, Arc::clone(&turns)))
+        .collect();
+    let mut all = Yield::nothing()?;
+    while let Some(ended) = tasks.join_next().await {
+        all.add(&ended.map_err(|_| BenchError::WorkerDied)??)?;
+    }
+    all.elapsed = begun.elapsed();
+    Ok(all)
+}
+
+async fn work(
+    mut worker: impl Worker,
+    begun: Instant,
+    extent: Extent,
+    turns: Arc<AtomicU64>,
+) -> Result<Yield, BenchError> {
+    let mut own = Yield::nothing()?;
+    while begun.elapsed() < extent.duration && turns.fetch_add(1, Ordering::Relaxed) < extent.turns
+    {
+        let turn_begun = Instant::now();
+        let bytes = worker.turn().await?;
+        own.note(bytes, turn_begun.elapsed());
+    }
+    Ok(own)
+}
