@@ -77,9 +77,17 @@ impl Batch for PgBatch {
 
     async fn publish(mut self: Box<Self>) -> Result<Vec<PendingUpload>> {
         let publication = self.publication()?;
-        let database = self.storage.database().clone();
-        let work = publish_with_retries(database, publication);
-        let uploads = self.storage.database().run(work).await?;
+        let database = self.storage.database();
+        let uploads = match self.staging {
+            Staging::InMemory => {
+                let publisher = self.storage.publisher();
+                publisher.publish(database, publication).await?
+            }
+            Staging::InStore => {
+                let work = publish_alone(database.clone(), publication, Attempt::First);
+                database.run(work).await?
+            }
+        };
         // There is nothing left to discard.
         self.staging = Staging::InMemory;
         Ok(uploads)
@@ -251,16 +259,31 @@ async fn store_once(database: &Database, burst: &StoredBurst) -> Result<(), PgEr
     end_transaction(client, worked).await
 }
 
-async fn publish_with_retries(
+/// Whether something may have been tried before, and have been committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// It was not.
+    First,
+    /// Its answer may only have been lost.
+    Repeated,
+}
+
+/// Publishes in a transaction of its own, waits for the feed's lock, and tries again when the
+/// connection is lost.
+pub(crate) async fn publish_alone(
     database: Database,
     publication: Publication,
+    mut attempt: Attempt,
 ) -> Result<Vec<PendingUpload>, PgError> {
     let mut pauses = RETRY_PAUSES.iter();
-    let mut tries = 0;
     loop {
         let outcome = match publish_once(&database, &publication).await {
             // The ids are ours alone: whoever published them was the try before this one.
-            Err(error) if tries > 0 && error.is_repetition_in(&PUBLISHED_TABLE) => Ok(()),
+            Err(error)
+                if attempt == Attempt::Repeated && error.is_repetition_in(&PUBLISHED_TABLE) =>
+            {
+                Ok(())
+            }
             outcome => outcome,
         };
         match (outcome, pauses.next()) {
@@ -272,7 +295,7 @@ async fn publish_with_retries(
                 return Ok(publication.uploads);
             }
         }
-        tries += 1;
+        attempt = Attempt::Repeated;
     }
 }
 

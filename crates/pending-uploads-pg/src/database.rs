@@ -22,6 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::{ConfigError, DatabaseConfig};
 use crate::error::PgError;
 use crate::hints::Hints;
+use crate::known::KnownWorkspaces;
 use crate::rows;
 
 /// How long a caller waits for a connection before it is told that the store is unavailable.
@@ -49,7 +50,9 @@ const SCHEMA: &str = "SELECT \
          AND to_regclass('activity') IS NOT NULL AS base, \
      to_regclass('pending_uploads') IS NOT NULL \
          AND to_regclass('pending_upload_chunks') IS NOT NULL \
-         AND to_regclass('staged_batches') IS NOT NULL AS uploads";
+         AND to_regclass('staged_batches') IS NOT NULL \
+         AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('feed_counters') \
+             AND attname = 'waiting_files') AS uploads";
 
 /// A database that the traits are implemented on. Clones share one pool.
 ///
@@ -66,6 +69,7 @@ struct Inner {
     runtime: Handle,
     signals: FeedSignals,
     hints: Hints,
+    known: Arc<KnownWorkspaces>,
     connector: Connector,
     postgres: Config,
 }
@@ -125,12 +129,14 @@ impl Database {
         };
         let pool = build_pool(config, connector.clone())?;
         let signals = FeedSignals::new();
+        let known = Arc::new(KnownWorkspaces::default());
         let hints = Hints::start(
             &runtime,
             connector.clone(),
             config.postgres().clone(),
             pool.clone(),
             signals.clone(),
+            Arc::clone(&known),
         );
         let postgres = config.postgres().clone();
         let inner = Inner {
@@ -138,6 +144,7 @@ impl Database {
             runtime,
             signals,
             hints,
+            known,
             connector,
             postgres,
         };
@@ -234,6 +241,11 @@ impl Database {
     /// Those who wait for feeds in this process.
     pub(crate) fn signals(&self) -> &FeedSignals {
         &self.inner.signals
+    }
+
+    /// What was lately looked up of workspaces.
+    pub(crate) fn known(&self) -> &KnownWorkspaces {
+        &self.inner.known
     }
 
     /// Tells whoever waits for a feed, here at once and elsewhere soon, that it has a new row.

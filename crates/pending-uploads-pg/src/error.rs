@@ -21,6 +21,9 @@ pub(crate) enum PgError {
     /// The task that did the work is gone: its runtime is shutting down.
     #[error("the work was cut off")]
     CutOff(#[from] tokio::task::JoinError),
+    /// The task that was to answer is gone: its runtime is shutting down.
+    #[error("the work was stopped")]
+    Stopped,
     /// A connection outside of the pool did not come about in time.
     #[error("connecting took too long")]
     ConnectTimeout,
@@ -85,7 +88,7 @@ impl PgError {
 
     fn is_unavailable(&self) -> bool {
         match self {
-            Self::Pool(_) | Self::CutOff(_) | Self::ConnectTimeout => true,
+            Self::Pool(_) | Self::CutOff(_) | Self::Stopped | Self::ConnectTimeout => true,
             Self::Statement(error) => {
                 is_transient(error) || error.code().is_some_and(is_overload_state)
             }

@@ -94,8 +94,8 @@ impl FeedRows {
         Ok(seqs)
     }
 
-    /// The columns, in the order in which both statements have them.
-    fn columns(&self) -> [&(dyn ToSql + Sync); 11] {
+    /// The columns, in the order in which all statements have them.
+    pub(crate) fn columns(&self) -> [&(dyn ToSql + Sync); 11] {
         [
             &self.ids,
             &self.activity_types,

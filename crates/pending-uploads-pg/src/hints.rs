@@ -1,4 +1,4 @@
-//! Hints between instances: "there is something new in this feed".
+//! Hints between instances: "there is something new in this feed", and "this workspace was changed".
 //!
 //! A hint may be lost, and a row never is: whoever waits looks again when a hint comes, when the
 //! listening connection was re-established, and when the slow poll sees a counter that has moved.
@@ -7,6 +7,7 @@
 //! publishing transaction would make all publishes of the cluster commit one after another.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
@@ -17,13 +18,17 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{AsyncMessage, Client, Config};
+use tokio_postgres::{AsyncMessage, Client, Config, Notification};
 
 use crate::database::{Connector, POOL_CREATE};
 use crate::error::PgError;
+use crate::known::{Hearing, KnownWorkspaces};
+use crate::rows;
 
 /// The one channel of the whole cluster; the payload is the workspace's id.
 pub(crate) const CHANNEL: &str = "pending_uploads_feed";
+/// The channel on which the database itself tells which workspace was changed.
+const WORKSPACES_CHANNEL: &str = "pending_uploads_workspaces";
 /// How many hints may be waiting to be sent. More are dropped: the slow poll makes up for them.
 const QUEUED_HINTS: usize = 4096;
 /// How often the counters of waited-for feeds are looked at.
@@ -32,6 +37,10 @@ const SLOW_POLL: Duration = Duration::from_secs(3);
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 const NOTIFY: &str = "SELECT pg_notify($1, hint) FROM unnest($2::text[]) AS hint";
+/// Whether changes of workspaces are told of: the step of the schema may be missing.
+const IS_TOLD: &str = "SELECT EXISTS (SELECT FROM pg_trigger \
+     WHERE tgrelid = to_regclass('workspaces') AND tgname = 'workspaces_changed' \
+         AND tgenabled IN ('O', 'A')) AS is_told";
 const COUNTERS: &str =
     "SELECT workspace_id, last_seq FROM feed_counters WHERE workspace_id = ANY($1)";
 
@@ -49,12 +58,14 @@ impl Hints {
         postgres: Config,
         pool: Pool,
         signals: FeedSignals,
+        known: Arc<KnownWorkspaces>,
     ) -> Self {
         let (outbox, inbox) = mpsc::channel(QUEUED_HINTS);
         let listener = Listener {
             connector,
             postgres,
             signals: signals.clone(),
+            known,
             inbox,
         };
         let tasks = [
@@ -82,13 +93,16 @@ struct Listener {
     connector: Connector,
     postgres: Config,
     signals: FeedSignals,
+    known: Arc<KnownWorkspaces>,
     inbox: mpsc::Receiver<WorkspaceId>,
 }
 
 impl Listener {
     async fn run(mut self) {
         loop {
-            if let Err(error) = self.listen_until_lost().await {
+            let listened = self.listen_until_lost().await;
+            self.known.forget_all(Hearing::Deaf);
+            if let Err(error) = listened {
                 // The state of the database is logged by the requests that need it.
                 debug!(error:% = error; "the hint connection was lost");
             }
@@ -100,14 +114,12 @@ impl Listener {
         let connecting = self.postgres.connect(self.connector.tls.clone());
         let connected = timeout(POOL_CREATE, connecting).await;
         let (client, mut connection) = connected.map_err(|_| PgError::ConnectTimeout)??;
-        let signals = self.signals.clone();
+        let (signals, known) = (self.signals.clone(), Arc::clone(&self.known));
         let driver = poll_fn(move |cx| {
             loop {
                 match std::task::ready!(connection.poll_message(cx)) {
                     Some(Ok(AsyncMessage::Notification(hint))) => {
-                        if let Ok(workspace) = hint.payload().parse() {
-                            signals.signal(workspace);
-                        }
+                        heed(&hint, &signals, &known);
                     }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return std::task::Poll::Ready(Err(error)),
@@ -115,7 +127,7 @@ impl Listener {
                 }
             }
         });
-        let sender = send_hints(&client, &self.signals, &mut self.inbox);
+        let sender = send_hints(&client, &self.signals, &self.known, &mut self.inbox);
         match select(driver, std::pin::pin!(sender)).await {
             Either::Left((lost, _)) => Ok(lost?),
             Either::Right((failed, _)) => failed,
@@ -123,14 +135,31 @@ impl Listener {
     }
 }
 
+/// Does what a hint says; one that cannot be read says nothing.
+fn heed(hint: &Notification, signals: &FeedSignals, known: &KnownWorkspaces) {
+    let Ok(workspace) = hint.payload().parse() else {
+        return;
+    };
+    if hint.channel() == WORKSPACES_CHANNEL {
+        known.forget(workspace);
+    } else {
+        signals.signal(workspace);
+    }
+}
+
 /// Listens first and wakes everyone then: what was announced while nobody listened is looked for.
 async fn send_hints(
     client: &Client,
     signals: &FeedSignals,
+    known: &KnownWorkspaces,
     inbox: &mut mpsc::Receiver<WorkspaceId>,
 ) -> Result<(), PgError> {
-    client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+    let listen = format!("LISTEN {CHANNEL}; LISTEN {WORKSPACES_CHANNEL}");
+    client.batch_execute(&listen).await?;
     signals.signal_all();
+    if rows::column(&client.query_one(IS_TOLD, &[]).await?, "is_told")? {
+        known.forget_all(Hearing::Listening);
+    }
     let notify = client.prepare(NOTIFY).await?;
     let mut gathered = Vec::new();
     while inbox.recv_many(&mut gathered, QUEUED_HINTS).await > 0 {

@@ -42,7 +42,11 @@ macro_rules! step {
     };
 }
 
-const STEPS: [Step; 2] = [step!(1, "workspaces_and_feed"), step!(2, "pending_uploads")];
+const STEPS: [Step; 3] = [
+    step!(1, "workspaces_and_feed"),
+    step!(2, "pending_uploads"),
+    step!(3, "waiting_bounds"),
+];
 
 /// An arbitrary number that every instance locks while it migrates.
 const LOCK: i64 = 0x7065_6e64_696e_6700;

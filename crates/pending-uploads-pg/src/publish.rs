@@ -8,7 +8,7 @@ use pending_uploads_core::{
     ActivityId, NewActivity, PendingUpload, Quota, Seq, Timestamp, WorkspaceId,
 };
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{GenericClient, Statement, Transaction};
+use tokio_postgres::{GenericClient, Row, Statement, Transaction};
 use uuid::Uuid;
 
 use crate::chunks::{self, Chunk};
@@ -25,10 +25,19 @@ const INSERT_UPLOADS: &str = "INSERT INTO pending_uploads (workspace_id, file_id
 const DELETE_BATCH: &str =
     "DELETE FROM staged_batches WHERE batch_id = $1 AND abandoned_at IS NULL";
 
-/// Asked after the counter's lock was taken: every earlier publish of the workspace has committed,
-/// so that what is counted here is exact. The transaction's own rows count.
-const WAITING: &str = "SELECT count(*) AS files, coalesce(sum(size_bytes), 0)::int8 AS bytes \
-     FROM pending_uploads WHERE workspace_id = $1 AND acked_at IS NULL AND expires_at > $2";
+/// Sent after the counter's lock was taken: every earlier publish of the workspace has committed, so
+/// that what is counted here is exact, the transaction's own rows with it. It is counted only when
+/// the bounds of what waits, with $3 files of $4 bytes more, would pass the quota, $5 files of $6
+/// bytes; each half of the union has a condition that is looked at before any row is.
+const COUNT_WAITING: &str = "UPDATE feed_counters AS counter SET (waiting_files, waiting_bytes) = ( \
+         SELECT counter.waiting_files + $3::int8, counter.waiting_bytes + $4::int8 \
+         WHERE counter.waiting_files + $3 <= $5::int8 AND counter.waiting_bytes + $4 <= $6::int8 \
+         UNION ALL \
+         SELECT count(*), coalesce(sum(size_bytes), 0)::int8 FROM pending_uploads \
+         WHERE workspace_id = $1 AND acked_at IS NULL AND expires_at > $2 \
+             AND NOT (counter.waiting_files + $3 <= $5 AND counter.waiting_bytes + $4 <= $6) \
+         HAVING NOT (counter.waiting_files + $3 <= $5 AND counter.waiting_bytes + $4 <= $6) \
+     ) WHERE workspace_id = $1 RETURNING waiting_files AS files, waiting_bytes AS bytes";
 
 /// The statements of a publish, prepared on one connection.
 pub(crate) struct PublishStatements {
@@ -47,7 +56,7 @@ impl PublishStatements {
             insert_chunks: client.prepare_cached(chunks::INSERT).await?,
             delete_batch: client.prepare_cached(DELETE_BATCH).await?,
             append: client.prepare_cached(feed_rows::APPEND).await?,
-            waiting: client.prepare_cached(WAITING).await?,
+            waiting: client.prepare_cached(COUNT_WAITING).await?,
         })
     }
 
@@ -58,7 +67,7 @@ impl PublishStatements {
             insert_chunks: tx.prepare(chunks::INSERT).await?,
             delete_batch: tx.prepare(DELETE_BATCH).await?,
             append: tx.prepare(feed_rows::APPEND).await?,
-            waiting: tx.prepare(WAITING).await?,
+            waiting: tx.prepare(COUNT_WAITING).await?,
         })
     }
 }
@@ -73,6 +82,7 @@ pub(crate) enum Staging {
 }
 
 /// All that a publish writes.
+#[derive(Debug)]
 pub(crate) struct Publication {
     pub(crate) workspace: WorkspaceId,
     pub(crate) batch_id: Uuid,
@@ -96,30 +106,48 @@ impl Publication {
         client: &impl GenericClient,
         statements: &PublishStatements,
     ) -> Result<(), PgError> {
-        let rows = self.feed_rows();
-        let (workspace, now) = (self.workspace.as_uuid(), SystemTime::from(self.created_at));
-        let waiting: [&(dyn ToSql + Sync); 2] = [&workspace, &now];
+        let mut rows = FeedRows::default();
+        self.announce_in(&mut rows);
         let flight = join5(
             self.insert_uploads(client, statements),
             self.insert_chunks(client, statements),
             self.delete_batch(client, statements),
             rows.append(client, &statements.append, self.workspace, self.created_at),
-            client.query_one(&statements.waiting, &waiting),
+            self.count_waiting(client, statements),
         );
         let (uploads, chunks, batch, seqs, waiting) = flight.await;
         uploads?;
         chunks?;
         self.check_batch(batch?)?;
         self.check_seqs(&feed_rows::known(seqs?)?)?;
-        self.check_quota(&waiting?)
+        self.check_quota(waiting?.as_ref())
     }
 
-    fn feed_rows(&self) -> FeedRows {
-        let mut rows = FeedRows::default();
+    /// How many files are published, as the database counts.
+    pub(crate) fn file_count(&self) -> i64 {
+        i64::try_from(self.uploads.len()).unwrap_or(i64::MAX)
+    }
+
+    /// How many bytes they have together, as the database counts.
+    pub(crate) fn byte_count(&self) -> i64 {
+        let bytes = self
+            .uploads
+            .iter()
+            .map(|upload| upload.size_bytes)
+            .sum::<u64>();
+        i64::try_from(bytes).unwrap_or(i64::MAX)
+    }
+
+    /// How many bytes are not in the store yet.
+    pub(crate) fn bytes_in_memory(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.data.len()).sum()
+    }
+
+    /// Adds the rows that announce the files, in their order.
+    pub(crate) fn announce_in(&self, rows: &mut FeedRows) {
         for upload in &self.uploads {
             rows.push(ActivityId::generate(), NewActivity::announcement(upload));
         }
-        rows
     }
 
     async fn insert_uploads(
@@ -127,42 +155,24 @@ impl Publication {
         client: &impl GenericClient,
         statements: &PublishStatements,
     ) -> Result<u64, PgError> {
-        let column = |text: fn(&PendingUpload) -> &str| -> Vec<&str> {
-            self.uploads.iter().map(text).collect()
-        };
-        let ids: Vec<Uuid> = self
-            .uploads
-            .iter()
-            .map(|upload| upload.file_id.as_uuid())
-            .collect();
-        let sizes = self
-            .uploads
-            .iter()
-            .map(|upload| i64::try_from(upload.size_bytes))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| PgError::Damaged("a file is too long to be counted"))?;
-        let digests: Vec<&[u8]> = self
-            .uploads
-            .iter()
-            .map(|upload| upload.sha256.as_bytes().as_slice())
-            .collect();
-        let inserted = client
-            .execute(
-                &statements.insert_uploads,
-                &[
-                    &self.workspace.as_uuid(),
-                    &ids,
-                    &column(|upload| upload.filename.as_str()),
-                    &column(|upload| upload.filename.original()),
-                    &column(|upload| upload.mimetype.as_str()),
-                    &sizes,
-                    &self.chunk_bytes,
-                    &digests,
-                    &SystemTime::from(self.created_at),
-                    &SystemTime::from(self.expires_at),
-                ],
-            )
-            .await?;
+        let mut records = UploadColumns::default();
+        for upload in &self.uploads {
+            records.push(upload)?;
+        }
+        let workspace = self.workspace.as_uuid();
+        let (created, expires) = (
+            SystemTime::from(self.created_at),
+            SystemTime::from(self.expires_at),
+        );
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&workspace];
+        params.extend(records.leading());
+        params.extend::<[&(dyn ToSql + Sync); 4]>([
+            &self.chunk_bytes,
+            &records.digests,
+            &created,
+            &expires,
+        ]);
+        let inserted = client.execute(&statements.insert_uploads, &params).await?;
         Ok(inserted)
     }
 
@@ -192,6 +202,24 @@ impl Publication {
         }
     }
 
+    async fn count_waiting(
+        &self,
+        client: &impl GenericClient,
+        statements: &PublishStatements,
+    ) -> Result<Option<Row>, tokio_postgres::Error> {
+        let (workspace, now) = (self.workspace.as_uuid(), SystemTime::from(self.created_at));
+        let (max_files, max_bytes) = quota_counts(self.quota);
+        let params: [&(dyn ToSql + Sync); 6] = [
+            &workspace,
+            &now,
+            &self.file_count(),
+            &self.byte_count(),
+            &max_files,
+            &max_bytes,
+        ];
+        client.query_opt(&statements.waiting, &params).await
+    }
+
     fn check_batch(&self, deleted: u64) -> Result<(), PgError> {
         match (self.staging, deleted) {
             (Staging::InMemory, _) | (Staging::InStore, 1) => Ok(()),
@@ -207,11 +235,56 @@ impl Publication {
         }
     }
 
-    fn check_quota(&self, waiting: &tokio_postgres::Row) -> Result<(), PgError> {
+    /// No row is an unknown workspace, which has been told before.
+    fn check_quota(&self, waiting: Option<&Row>) -> Result<(), PgError> {
+        let waiting = waiting.ok_or(PgError::UnknownWorkspace)?;
         let files = crate::rows::byte_count(waiting, "files")?;
         let bytes = crate::rows::byte_count(waiting, "bytes")?;
         self.quota
             .check(files, bytes)
             .map_err(PgError::QuotaExceeded)
+    }
+}
+
+/// A quota, files and bytes, as the database counts.
+pub(crate) fn quota_counts(quota: Quota) -> (i64, i64) {
+    let bytes = i64::try_from(quota.waiting_bytes).unwrap_or(i64::MAX);
+    (i64::from(quota.waiting_files), bytes)
+}
+
+/// What the records of files have each for itself, as columns.
+#[derive(Debug, Default)]
+pub(crate) struct UploadColumns<'a> {
+    ids: Vec<Uuid>,
+    names: Vec<&'a str>,
+    originals: Vec<&'a str>,
+    mimetypes: Vec<&'a str>,
+    sizes: Vec<i64>,
+    pub(crate) digests: Vec<&'a [u8]>,
+}
+
+impl<'a> UploadColumns<'a> {
+    /// Adds a record after the others.
+    pub(crate) fn push(&mut self, upload: &'a PendingUpload) -> Result<(), PgError> {
+        let size = i64::try_from(upload.size_bytes)
+            .map_err(|_| PgError::Damaged("a file is too long to be counted"))?;
+        self.ids.push(upload.file_id.as_uuid());
+        self.names.push(upload.filename.as_str());
+        self.originals.push(upload.filename.original());
+        self.mimetypes.push(upload.mimetype.as_str());
+        self.sizes.push(size);
+        self.digests.push(upload.sha256.as_bytes());
+        Ok(())
+    }
+
+    /// Ids, names, original names, media types and sizes, in this order; the digests come later.
+    pub(crate) fn leading(&self) -> [&(dyn ToSql + Sync); 5] {
+        [
+            &self.ids,
+            &self.names,
+            &self.originals,
+            &self.mimetypes,
+            &self.sizes,
+        ]
     }
 }

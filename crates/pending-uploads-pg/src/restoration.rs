@@ -37,6 +37,13 @@ const PUT_UPLOAD: &str = "INSERT INTO pending_uploads (workspace_id, file_id, fi
          fetched_at, acked_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
+/// What waits is counted once, when all of it is there.
+const COUNT_WAITING: &str = "UPDATE feed_counters AS counter \
+     SET waiting_files = waiting.files, waiting_bytes = waiting.bytes \
+     FROM (SELECT workspace_id, count(*) AS files, sum(size_bytes)::int8 AS bytes \
+         FROM pending_uploads WHERE acked_at IS NULL GROUP BY workspace_id) AS waiting \
+     WHERE waiting.workspace_id = counter.workspace_id";
+
 /// How many records, and chunks of small files, are collected before they are sent.
 const RECORDS: usize = 500;
 
@@ -222,7 +229,7 @@ impl Restoration for PgRestoration {
         self.send_records().await?;
         Ok(self
             .client
-            .batch_execute("COMMIT")
+            .batch_execute(&format!("{COUNT_WAITING}; COMMIT"))
             .await
             .map_err(PgError::from)?)
     }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::batch::PgBatch;
 use crate::database::Database;
 use crate::error::PgError;
+use crate::publisher::Publisher;
 use crate::rows::{self, upload_columns};
 use crate::sweep;
 
@@ -74,6 +75,7 @@ pub struct PgStorage {
     database: Database,
     config: StorageConfig,
     clock: Arc<dyn Clock>,
+    publisher: Publisher,
 }
 
 impl PgStorage {
@@ -83,6 +85,7 @@ impl PgStorage {
             database: database.clone(),
             config,
             clock,
+            publisher: Publisher::new(config.quota),
         }
     }
 
@@ -94,6 +97,10 @@ impl PgStorage {
 
     pub(crate) fn database(&self) -> &Database {
         &self.database
+    }
+
+    pub(crate) fn publisher(&self) -> &Publisher {
+        &self.publisher
     }
 
     pub(crate) fn config(&self) -> &StorageConfig {

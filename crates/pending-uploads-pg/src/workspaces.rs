@@ -12,6 +12,7 @@ use tokio_postgres::Row;
 
 use crate::database::Database;
 use crate::error::PgError;
+use crate::known::KnownWorkspace;
 use crate::rows;
 
 /// Creates a workspace and its feed's counter together; one that exists is left as it is.
@@ -47,10 +48,31 @@ impl PgWorkspaces {
         }
     }
 
-    /// Looks a workspace's row up.
-    async fn row(&self, workspace: WorkspaceId) -> Result<Option<Row>, PgError> {
+    /// What is known of a workspace, or what its row says.
+    async fn known(&self, workspace: WorkspaceId) -> Result<Option<KnownWorkspace>, PgError> {
+        match self.database.known().get(workspace) {
+            Some(known) => Ok(Some(known)),
+            None => self.look_up(workspace).await,
+        }
+    }
+
+    /// Looks a workspace's row up, and remembers what it says for a while.
+    async fn look_up(&self, workspace: WorkspaceId) -> Result<Option<KnownWorkspace>, PgError> {
+        let known = self.database.known();
+        let asked = known.asked();
         let rows = self.database.query(GET, &[&workspace.as_uuid()]).await?;
-        Ok(rows.into_iter().next())
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let found = KnownWorkspace {
+            workspace: Workspace {
+                id: workspace,
+                delivery: delivery(row)?,
+            },
+            token: token_digest(row)?,
+        };
+        known.keep(asked, &found);
+        Ok(Some(found))
     }
 }
 
@@ -68,7 +90,10 @@ impl Workspaces for PgWorkspaces {
         if !registrar.may_update(registration.id) {
             return Err(Error::Unauthorized);
         }
-        Ok(update(&self.database, &registration, now).await?)
+        let updated = update(&self.database, &registration, now).await;
+        // Other instances are told by the database, and this one before whoever asked is.
+        self.database.known().forget(registration.id);
+        Ok(updated?)
     }
 
     async fn authenticate(
@@ -76,21 +101,22 @@ impl Workspaces for PgWorkspaces {
         workspace: WorkspaceId,
         token: &Token,
     ) -> Result<Option<Workspace>> {
-        match self.row(workspace).await? {
-            Some(row) if token_digest(&row)?.is_of(token) => Ok(Some(Workspace {
-                id: workspace,
-                delivery: delivery(&row)?,
-            })),
-            _ => Ok(None),
+        let mut known = self.known(workspace).await?;
+        if known
+            .as_ref()
+            .is_some_and(|known| !known.token.is_of(token))
+        {
+            // The row may have had another token put in just now.
+            known = self.look_up(workspace).await?;
         }
+        Ok(known
+            .filter(|known| known.token.is_of(token))
+            .map(|known| known.workspace))
     }
 
     async fn get(&self, workspace: WorkspaceId) -> Result<Workspace> {
-        let row = self.row(workspace).await?.ok_or(Error::UnknownWorkspace)?;
-        Ok(Workspace {
-            id: workspace,
-            delivery: delivery(&row)?,
-        })
+        let known = self.known(workspace).await?;
+        Ok(known.ok_or(Error::UnknownWorkspace)?.workspace)
     }
 }
 

@@ -4,7 +4,11 @@ use pending_uploads_pg::migrate::{self, MigrateError};
 use pending_uploads_pg::{Database, Schema, SchemaPart};
 use pg_cluster::TestDatabase;
 
-const STEPS: [&str; 2] = ["V1__workspaces_and_feed", "V2__pending_uploads"];
+const STEPS: [&str; 3] = [
+    "V1__workspaces_and_feed",
+    "V2__pending_uploads",
+    "V3__waiting_bounds",
+];
 
 async fn parts(database: &Database) -> (SchemaPart, SchemaPart) {
     let Schema { base, uploads } = database.schema().await.unwrap();
@@ -35,6 +39,11 @@ async fn steps_are_applied_once_undone_and_applied_again() {
     );
     assert!(migrate::up(&database).await.unwrap().is_empty());
 
+    assert_eq!(migrate::down_to(&database, 2).await.unwrap(), [STEPS[2]]);
+    assert_eq!(
+        parts(&database).await,
+        (SchemaPart::Ready, SchemaPart::Missing)
+    );
     assert_eq!(migrate::down_to(&database, 1).await.unwrap(), [STEPS[1]]);
     assert_eq!(
         parts(&database).await,
@@ -45,7 +54,7 @@ async fn steps_are_applied_once_undone_and_applied_again() {
     assert!(migrate::down_to(&database, 0).await.unwrap().is_empty());
 
     assert_eq!(migrate::up_to(&database, 1).await.unwrap(), [STEPS[0]]);
-    assert_eq!(migrate::up(&database).await.unwrap(), [STEPS[1]]);
+    assert_eq!(migrate::up(&database).await.unwrap(), STEPS[1..]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,12 +75,12 @@ async fn a_version_that_nobody_knows_is_refused() {
     let test_database = TestDatabase::create();
     let database = crate::support::connect(&test_database);
     for refused in [
-        migrate::up_to(&database, 3).await,
+        migrate::up_to(&database, 4).await,
         migrate::down_to(&database, 9).await,
     ] {
         assert!(matches!(
             refused,
-            Err(MigrateError::NoSuchVersion { newest: 2, .. })
+            Err(MigrateError::NoSuchVersion { newest: 3, .. })
         ));
     }
 }
