@@ -16,6 +16,10 @@ FROM (
 ) AS waiting
 WHERE waiting.workspace_id = counter.workspace_id;
 
+-- How many bursts of bytes a batch has stored. They are committed without waiting for the disk; a
+-- crash that forgets some is found out by their number.
+ALTER TABLE staged_batches ADD COLUMN bursts bigint NOT NULL DEFAULT 0;
+
 -- Servers keep what they know of a workspace for some seconds. Whoever changes or deletes one, a
 -- person at the database's own prompt included, tells them so at once.
 CREATE FUNCTION tell_of_changed_workspace() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,58 +1,43 @@
 //! A batch: the files of one request, staged in bursts and published in one transaction.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::Object;
 use futures_util::future::join;
-use log::warn;
 use pending_uploads_core::{
-    Batch, BatchFiles, Error, FileId, Filename, Mimetype, PendingUpload, Result, StagedFile,
-    Timestamp, WorkspaceId,
+    Batch, BatchFiles, FileId, Filename, Mimetype, PendingUpload, Result, StagedFile, WorkspaceId,
 };
 use tokio::time::sleep;
 use tokio_postgres::Transaction;
-use uuid::Uuid;
 
 use crate::burst::Burst;
-use crate::chunks::{self, CHUNK_BYTES_I32, Chunk};
+use crate::chunks::CHUNK_BYTES_I32;
 use crate::database::Database;
 use crate::error::PgError;
 use crate::hints::CHANNEL;
 use crate::publish::{Publication, PublishStatements, Staging};
+use crate::staged::Staged;
 use crate::storage::PgStorage;
-use crate::sweep;
 
 /// How long to pause before a burst or a publish that lost its connection is tried again: long
 /// enough together for a failover of a connection, and not for a restart of the server.
-const RETRY_PAUSES: [Duration; 3] = [
+pub(crate) const RETRY_PAUSES: [Duration; 3] = [
     Duration::from_millis(20),
     Duration::from_millis(200),
     Duration::from_millis(800),
 ];
-/// The part of its lease after which a batch that stays under a burst shows that it is alive.
-const RENEWED_AFTER: u32 = 4;
-
-/// Where a burst that is sent again after it was committed is found to be there already.
-const STAGING_TABLES: [&str; 2] = ["staged_batches", "pending_upload_chunks"];
 /// Where a publish is.
 const PUBLISHED_TABLE: [&str; 1] = ["pending_uploads"];
-
-const INSERT_BATCH: &str = "INSERT INTO staged_batches (batch_id, file_ids, touched_at, \
-     workspace_id) VALUES ($1, $2, $3, $4)";
-const TOUCH_BATCH: &str = "UPDATE staged_batches SET file_ids = $2, touched_at = $3 \
-     WHERE batch_id = $1 AND workspace_id = $4 AND abandoned_at IS NULL";
 
 /// A [`Batch`] on PostgreSQL. Beside the trait's methods it has [`publish_in`](Self::publish_in),
 /// for services that must commit rows of their own with the files.
 #[derive(Debug)]
 pub struct PgBatch {
     storage: PgStorage,
-    batch_id: Uuid,
     files: BatchFiles,
-    staging: Staging,
-    touched_at: Timestamp,
     burst: Burst,
+    staged: Staged,
 }
 
 #[async_trait]
@@ -76,33 +61,31 @@ impl Batch for PgBatch {
     }
 
     async fn publish(mut self: Box<Self>) -> Result<Vec<PendingUpload>> {
+        self.files.check_publishable()?;
+        self.staged.settle().await?;
         let publication = self.publication()?;
         let database = self.storage.database();
-        let uploads = match self.staging {
+        let uploads = match publication.staging {
             Staging::InMemory => {
                 let publisher = self.storage.publisher();
                 publisher.publish(database, publication).await?
             }
-            Staging::InStore => {
+            Staging::InStore { .. } => {
                 let work = publish_alone(database.clone(), publication, Attempt::First);
                 database.run(work).await?
             }
         };
-        // There is nothing left to discard.
-        self.staging = Staging::InMemory;
+        self.staged.published();
         Ok(uploads)
     }
 }
 
 impl PgBatch {
     pub(crate) fn new(storage: PgStorage, workspace: WorkspaceId) -> Self {
-        let touched_at = storage.now();
         Self {
+            staged: Staged::new(&storage, workspace),
             storage,
-            batch_id: Uuid::now_v7(),
             files: BatchFiles::new(workspace),
-            staging: Staging::InMemory,
-            touched_at,
             burst: Burst::default(),
         }
     }
@@ -118,7 +101,9 @@ impl PgBatch {
     ///
     /// # Errors
     /// Those of [`Batch::publish`]; after any of them the transaction can only be rolled back.
-    pub async fn publish_in(self, tx: &Transaction<'_>) -> Result<Vec<PendingUpload>> {
+    pub async fn publish_in(mut self, tx: &Transaction<'_>) -> Result<Vec<PendingUpload>> {
+        self.files.check_publishable()?;
+        self.staged.settle().await?;
         let publication = self.publication()?;
         let statements = PublishStatements::prepared(tx)
             .await
@@ -138,35 +123,12 @@ impl PgBatch {
             data = self.burst.take(file_id, data)?;
             if self.burst.room() == 0 {
                 let chunks = self.burst.take_full();
-                self.store(chunks).await?;
+                self.staged.store(self.files.ids(), chunks).await?;
             }
         }
-        let lease = self.storage.config().staging_lease;
-        let silent_since = self.touched_at.saturating_add(lease / RENEWED_AFTER);
-        if self.staging == Staging::InStore && silent_since < self.storage.now() {
-            self.store(Vec::new()).await?;
+        if self.staged.is_due() {
+            self.staged.store(self.files.ids(), Vec::new()).await?;
         }
-        Ok(())
-    }
-
-    /// Sends chunks to the store, and shows that the batch is alive.
-    async fn store(&mut self, chunks: Vec<Chunk>) -> Result<(), PgError> {
-        let touched_at = self.storage.now();
-        let burst = StoredBurst {
-            workspace: self.files.workspace(),
-            batch_id: self.batch_id,
-            staging: self.staging,
-            file_ids: self.files.ids().map(|id| id.as_uuid()).collect(),
-            touched_at,
-            chunks,
-        };
-        // Before the call: a dropped future may yet have stored something.
-        self.staging = Staging::InStore;
-        let database = self.storage.database();
-        database
-            .run(store_with_retries(database.clone(), burst))
-            .await?;
-        self.touched_at = touched_at;
         Ok(())
     }
 
@@ -174,8 +136,8 @@ impl PgBatch {
         let (created_at, config) = (self.storage.now(), self.storage.config());
         Ok(Publication {
             workspace: self.files.workspace(),
-            batch_id: self.batch_id,
-            staging: self.staging,
+            batch_id: self.staged.batch_id(),
+            staging: self.staged.staging(),
             quota: config.quota,
             chunk_bytes: CHUNK_BYTES_I32,
             created_at,
@@ -184,79 +146,6 @@ impl PgBatch {
             chunks: self.burst.full().to_vec(),
         })
     }
-}
-
-/// Deletes what was staged, soon; the sweeper does it should this fail.
-impl Drop for PgBatch {
-    fn drop(&mut self) {
-        if self.staging == Staging::InStore {
-            let database = self.storage.database().clone();
-            let (batch_id, now) = (self.batch_id, self.storage.now());
-            self.storage.database().spawn(async move {
-                if let Err(error) = sweep::discard_batch(&database, batch_id, now).await {
-                    let error = Error::from(error);
-                    warn!(error:% = error.report(); "a discarded batch is left to the sweeper");
-                }
-            });
-        }
-    }
-}
-
-struct StoredBurst {
-    workspace: WorkspaceId,
-    batch_id: Uuid,
-    staging: Staging,
-    file_ids: Vec<Uuid>,
-    touched_at: Timestamp,
-    chunks: Vec<Chunk>,
-}
-
-async fn store_with_retries(database: Database, burst: StoredBurst) -> Result<(), PgError> {
-    let mut pauses = RETRY_PAUSES.iter();
-    let mut tries = 0;
-    loop {
-        let outcome = match store_once(&database, &burst).await {
-            // The try before this one was committed, and only its answer was lost.
-            Err(error) if tries > 0 && error.is_repetition_in(&STAGING_TABLES) => Ok(()),
-            outcome => outcome,
-        };
-        match (outcome, pauses.next()) {
-            (Err(error), Some(pause)) if error.is_transient() => sleep(*pause).await,
-            (outcome, _) => return outcome,
-        }
-        tries += 1;
-    }
-}
-
-async fn store_once(database: &Database, burst: &StoredBurst) -> Result<(), PgError> {
-    let client = database.client().await?;
-    let note = match burst.staging {
-        Staging::InMemory => client.prepare_cached(INSERT_BATCH).await?,
-        Staging::InStore => client.prepare_cached(TOUCH_BATCH).await?,
-    };
-    let copy = client.prepare_cached(chunks::COPY).await?;
-    let work = async {
-        let touched_at = SystemTime::from(burst.touched_at);
-        let workspace = burst.workspace.as_uuid();
-        let (begun, noted) = join(
-            client.batch_execute("BEGIN"),
-            client.execute(
-                &note,
-                &[&burst.batch_id, &burst.file_ids, &touched_at, &workspace],
-            ),
-        )
-        .await;
-        begun?;
-        if noted? != 1 {
-            return Err(PgError::BatchAbandoned);
-        }
-        if !burst.chunks.is_empty() {
-            chunks::copy(&client, &copy, &burst.chunks).await?;
-        }
-        Ok(())
-    };
-    let worked = work.await;
-    end_transaction(client, worked).await
 }
 
 /// Whether something may have been tried before, and have been committed.

@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
 use pending_uploads_core::FileId;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, CopyInSink, GenericClient, Statement};
 use uuid::Uuid;
 
@@ -42,10 +43,38 @@ pub(crate) async fn insert(
     insert: &Statement,
     chunks: &[Chunk],
 ) -> Result<u64, tokio_postgres::Error> {
-    let files: Vec<Uuid> = chunks.iter().map(|chunk| chunk.file_id.as_uuid()).collect();
-    let seqs: Vec<i32> = chunks.iter().map(|chunk| chunk.seq).collect();
-    let data: Vec<&[u8]> = chunks.iter().map(|chunk| &*chunk.data).collect();
-    client.execute(insert, &[&files, &seqs, &data]).await
+    let columns = ChunkColumns::of(chunks);
+    client.execute(insert, &columns.params()).await
+}
+
+/// Chunks, laid out as the columns that statements take.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkColumns<'a> {
+    files: Vec<Uuid>,
+    seqs: Vec<i32>,
+    data: Vec<&'a [u8]>,
+}
+
+impl<'a> ChunkColumns<'a> {
+    pub(crate) fn of(chunks: &'a [Chunk]) -> Self {
+        let mut columns = Self::default();
+        for chunk in chunks {
+            columns.push(chunk);
+        }
+        columns
+    }
+
+    /// Adds a chunk after the others.
+    pub(crate) fn push(&mut self, chunk: &'a Chunk) {
+        self.files.push(chunk.file_id.as_uuid());
+        self.seqs.push(chunk.seq);
+        self.data.push(&chunk.data);
+    }
+
+    /// Files, places in them, and bytes, in this order.
+    pub(crate) fn params(&self) -> [&(dyn ToSql + Sync); 3] {
+        [&self.files, &self.seqs, &self.data]
+    }
 }
 
 /// Streams chunks by binary COPY: the least work a byte, for many. Each chunk's bytes go to the

@@ -42,6 +42,9 @@ pub(crate) enum PgError {
     /// The publish would pass the workspace's quota.
     #[error("quota exceeded: {0}")]
     QuotaExceeded(QuotaRefusal),
+    /// The database crashed, and forgot bytes of a batch that was not published yet.
+    #[error("staged bytes were lost in a crash of the database")]
+    StagingLost,
     /// The batch's lease was over, and its bytes were swept.
     #[error("the batch was abandoned")]
     BatchAbandoned,
@@ -88,7 +91,11 @@ impl PgError {
 
     fn is_unavailable(&self) -> bool {
         match self {
-            Self::Pool(_) | Self::CutOff(_) | Self::Stopped | Self::ConnectTimeout => true,
+            Self::Pool(_)
+            | Self::CutOff(_)
+            | Self::Stopped
+            | Self::StagingLost
+            | Self::ConnectTimeout => true,
             Self::Statement(error) => {
                 is_transient(error) || error.code().is_some_and(is_overload_state)
             }

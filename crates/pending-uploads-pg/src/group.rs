@@ -11,6 +11,7 @@ use pending_uploads_core::Quota;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::chunks::ChunkColumns;
 use crate::database::Database;
 use crate::error::PgError;
 use crate::feed_rows::FeedRows;
@@ -116,6 +117,7 @@ struct Columns<'a> {
     byte_counts: Vec<i64>,
     files: FileColumns<'a>,
     feed: FeedRows,
+    chunk_numbers: Vec<i64>,
     chunks: ChunkColumns<'a>,
 }
 
@@ -127,14 +129,6 @@ struct FileColumns<'a> {
     chunk_bytes: Vec<i32>,
     created: Vec<SystemTime>,
     expires: Vec<SystemTime>,
-}
-
-#[derive(Default)]
-struct ChunkColumns<'a> {
-    numbers: Vec<i64>,
-    files: Vec<Uuid>,
-    seqs: Vec<i32>,
-    data: Vec<&'a [u8]>,
 }
 
 impl<'a> Columns<'a> {
@@ -160,10 +154,8 @@ impl<'a> Columns<'a> {
         }
         publication.announce_in(&mut self.feed);
         for chunk in &publication.chunks {
-            self.chunks.numbers.push(no);
-            self.chunks.files.push(chunk.file_id.as_uuid());
-            self.chunks.seqs.push(chunk.seq);
-            self.chunks.data.push(&chunk.data);
+            self.chunk_numbers.push(no);
+            self.chunks.push(chunk);
         }
         Ok(())
     }
@@ -186,12 +178,8 @@ impl<'a> Columns<'a> {
             &self.files.expires,
         ]);
         params.extend(self.feed.columns());
-        params.extend::<[&(dyn ToSql + Sync); 4]>([
-            &self.chunks.numbers,
-            &self.chunks.files,
-            &self.chunks.seqs,
-            &self.chunks.data,
-        ]);
+        params.push(&self.chunk_numbers);
+        params.extend(self.chunks.params());
         params
     }
 }

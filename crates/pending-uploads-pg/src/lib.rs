@@ -11,8 +11,7 @@
 //! Nothing else is stored. The database user needs no more than the rights to read and write these
 //! tables; [`migrate`] needs the right to create them.
 //!
-//! Bytes arrive in bursts of about 1 MiB, each of which borrows a connection for one short
-//! transaction. No connection and no transaction is ever held while a client sends or receives.
+//! Bytes arrive in bursts of 512 KiB, each of which borrows a connection for one statement. No connection and no transaction is ever held while a client sends or receives.
 
 mod activity;
 mod archive;
@@ -31,6 +30,7 @@ mod publish;
 mod publisher;
 mod restoration;
 mod rows;
+mod staged;
 mod storage;
 mod sweep;
 mod workspaces;

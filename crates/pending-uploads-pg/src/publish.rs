@@ -21,9 +21,10 @@ const INSERT_UPLOADS: &str = "INSERT INTO pending_uploads (workspace_id, file_id
      FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::int8[], $8::bytea[]) \
          AS fresh (file_id, filename, original_name, mimetype, size_bytes, sha256)";
 
-/// The batch's own row; none is left when a sweep has taken it for abandoned.
+/// The batch's own row; there is none when a sweep has taken it for abandoned, or when a crash of the
+/// database has made it forget bursts that nobody was promised.
 const DELETE_BATCH: &str =
-    "DELETE FROM staged_batches WHERE batch_id = $1 AND abandoned_at IS NULL";
+    "DELETE FROM staged_batches WHERE batch_id = $1 AND abandoned_at IS NULL AND bursts = $2";
 
 /// Sent after the counter's lock was taken: every earlier publish of the workspace has committed, so
 /// that what is counted here is exact, the transaction's own rows with it. It is counted only when
@@ -77,8 +78,18 @@ impl PublishStatements {
 pub(crate) enum Staging {
     /// All its bytes are still in memory.
     InMemory,
-    /// It has a row in `staged_batches`.
-    InStore,
+    /// It has a row in `staged_batches`, and has stored so many bursts.
+    InStore { bursts: i64 },
+}
+
+impl Staging {
+    /// How many bursts the store was given.
+    pub(crate) fn bursts(self) -> i64 {
+        match self {
+            Self::InMemory => 0,
+            Self::InStore { bursts } => bursts,
+        }
+    }
 }
 
 /// All that a publish writes.
@@ -194,9 +205,9 @@ impl Publication {
     ) -> Result<u64, tokio_postgres::Error> {
         match self.staging {
             Staging::InMemory => Ok(0),
-            Staging::InStore => {
+            Staging::InStore { bursts } => {
                 client
-                    .execute(&statements.delete_batch, &[&self.batch_id])
+                    .execute(&statements.delete_batch, &[&self.batch_id, &bursts])
                     .await
             }
         }
@@ -222,8 +233,8 @@ impl Publication {
 
     fn check_batch(&self, deleted: u64) -> Result<(), PgError> {
         match (self.staging, deleted) {
-            (Staging::InMemory, _) | (Staging::InStore, 1) => Ok(()),
-            (Staging::InStore, _) => Err(PgError::BatchAbandoned),
+            (Staging::InMemory, _) | (Staging::InStore { .. }, 1) => Ok(()),
+            (Staging::InStore { .. }, _) => Err(PgError::BatchAbandoned),
         }
     }
 

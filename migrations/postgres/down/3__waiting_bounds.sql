@@ -2,4 +2,5 @@
 
 DROP TRIGGER workspaces_changed ON workspaces;
 DROP FUNCTION tell_of_changed_workspace();
+ALTER TABLE staged_batches DROP COLUMN bursts;
 ALTER TABLE feed_counters DROP COLUMN waiting_files, DROP COLUMN waiting_bytes;
