@@ -8,9 +8,11 @@
 //!   longer, so that the answer can be read, and then closed; never drained without an end;
 //! - on Linux, a connection whose peer takes nothing for the idle timeout is ended by the kernel,
 //!   even when the peer is alive and only stopped reading;
-//! - small answers are sent at once (`TCP_NODELAY`).
+//! - small answers are sent at once (`TCP_NODELAY`);
+//! - a socket is read in small bites, so that an upload holds little memory here.
 
 mod expect;
+mod measured;
 mod unread;
 
 use std::io;
@@ -18,7 +20,7 @@ use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use actix_http::{HttpService, KeepAlive, Request};
+use actix_http::{HttpService, KeepAlive, Protocol, Request};
 use actix_server::Server;
 use actix_service::{
     IntoServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config,
@@ -27,6 +29,7 @@ use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
 
+use self::measured::MeasuredStream;
 use crate::platform::Platform;
 use crate::routes::{configure, unknown_route};
 
@@ -94,11 +97,10 @@ pub fn serve(
     let service = move || {
         let (stopping, waits_end) = (stopping.clone(), waits_end.clone());
         let expecting = platform.clone();
-        HttpService::build()
+        let http = HttpService::build()
             .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
             .client_request_timeout(HEADERS_TIMEOUT)
             .client_disconnect_timeout(LINGER)
-            .tcp_nodelay(true)
             .local_addr(address)
             .graceful_shutdown_signal(move || {
                 let (stopping, waits_end) = (stopping.clone(), waits_end.clone());
@@ -107,12 +109,16 @@ pub fn serve(
                     waits_end.cancel();
                 }
             })
-            .on_connect_ext(move |stream: &TcpStream, _| end_when_stuck(stream, idle_timeout))
             .expect(fn_service(move |request| {
                 expect::before_continue(expecting.clone(), request)
             }))
-            .finish(app(&platform))
-            .tcp()
+            .finish(app(&platform));
+        let connected = fn_service(move |stream: TcpStream| async move {
+            set_up(&stream, idle_timeout);
+            let peer = stream.peer_addr().ok();
+            Ok((MeasuredStream::new(stream), Protocol::Http1, peer))
+        });
+        connected.and_then(http)
     };
     Ok(builder.listen("pending-uploads", listener, service)?.run())
 }
@@ -139,6 +145,14 @@ fn app(
 /// Rounds up, because a second too few would cut requests off.
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+/// What cannot be set only makes the connection worse.
+fn set_up(stream: &TcpStream, idle_timeout: Duration) {
+    if let Err(error) = stream.set_nodelay(true) {
+        log::debug!(error:% = error; "TCP_NODELAY could not be set");
+    }
+    end_when_stuck(stream, idle_timeout);
 }
 
 /// Lets the kernel end the connection when the peer has taken nothing for `idle_timeout`, be it
