@@ -66,10 +66,7 @@ impl Batch for PgBatch {
         let publication = self.publication()?;
         let database = self.storage.database();
         let uploads = match publication.staging {
-            Staging::InMemory => {
-                let publisher = self.storage.publisher();
-                publisher.publish(database, publication).await?
-            }
+            Staging::InMemory => self.storage.publish(publication).await?,
             Staging::InStore { .. } => {
                 let work = publish_alone(database.clone(), publication, Attempt::First);
                 database.run(work).await?

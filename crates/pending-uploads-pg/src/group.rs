@@ -90,7 +90,7 @@ pub(crate) enum Fate {
 pub(crate) async fn publish(
     database: &Database,
     quota: Quota,
-    publications: &[&Publication],
+    publications: &[Publication],
 ) -> Result<Vec<Fate>, PgError> {
     let columns = Columns::of(publications)?;
     let client = database.client().await?;
@@ -132,7 +132,7 @@ struct FileColumns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn of(publications: &[&'a Publication]) -> Result<Self, PgError> {
+    fn of(publications: &'a [Publication]) -> Result<Self, PgError> {
         let mut columns = Self::default();
         for (publication, no) in publications.iter().zip(1..) {
             columns.push(publication, no)?;

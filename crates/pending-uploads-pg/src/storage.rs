@@ -12,25 +12,22 @@ use pending_uploads_core::{
     Stats, Storage, StorageConfig, SweepPolicy, Swept, Timestamp, WorkspaceId,
 };
 use tokio::task::JoinHandle;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::batch::PgBatch;
+use crate::chunks::CHUNK_BYTES;
 use crate::database::Database;
 use crate::error::PgError;
-use crate::publisher::Publisher;
+use crate::files::{Acks, Asked, AskedBytes, FetchNotes, LookUps, SmallReads};
+use crate::lanes::Lanes;
+use crate::publish::Publication;
+use crate::publisher::Publishing;
 use crate::rows::{self, upload_columns};
 use crate::sweep;
 
 /// How much of a file one query reads, in bytes. While one window is being sent the next is
 /// fetched, so that twice this is held for each reader.
 const WINDOW_BYTES: u64 = 512 * 1024;
-
-const GET: &str = concat!(
-    "SELECT ",
-    upload_columns!(),
-    " FROM pending_uploads WHERE file_id = $1 AND workspace_id = $2 AND expires_at > $3"
-);
 
 /// The chunks that hold the bytes from $4 up to $5 of a file that may still be handed over; the
 /// left join tells a file without them from no file.
@@ -41,17 +38,6 @@ const WINDOW: &str = "SELECT upload.size_bytes, upload.chunk_bytes, chunk.seq, c
      WHERE upload.file_id = $1 AND upload.workspace_id = $2 \
          AND upload.acked_at IS NULL AND upload.expires_at > $3 \
      ORDER BY chunk.seq";
-
-/// Best effort: nobody waits for the disk.
-const MARK_FETCHED: &str = "UPDATE pending_uploads SET fetched_at = $3 \
-     FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried \
-     WHERE file_id = $1 AND workspace_id = $2 AND acked_at IS NULL AND expires_at > $3";
-
-const ACK: &str = "UPDATE pending_uploads SET acked_at = $3 \
-     WHERE file_id = $1 AND workspace_id = $2 AND acked_at IS NULL AND expires_at > $3 \
-     RETURNING file_id";
-const ACKED_AT: &str = "SELECT acked_at FROM pending_uploads \
-     WHERE file_id = $1 AND workspace_id = $2 AND acked_at IS NOT NULL AND expires_at > $3";
 
 const LIST: &str = concat!(
     "SELECT ",
@@ -75,17 +61,35 @@ pub struct PgStorage {
     database: Database,
     config: StorageConfig,
     clock: Arc<dyn Clock>,
-    publisher: Publisher,
+    lanes: Arc<AllLanes>,
+}
+
+/// What is done for many at once.
+#[derive(Debug)]
+struct AllLanes {
+    publishing: Lanes<Publishing>,
+    look_ups: Lanes<LookUps>,
+    small_reads: Lanes<SmallReads>,
+    acks: Lanes<Acks>,
+    fetch_notes: Lanes<FetchNotes>,
 }
 
 impl PgStorage {
     /// A store on `database`.
     pub fn new(database: &Database, config: StorageConfig, clock: Arc<dyn Clock>) -> Self {
+        let quota = config.quota;
+        let lanes = AllLanes {
+            publishing: Lanes::new(Publishing { quota }),
+            look_ups: Lanes::new(LookUps),
+            small_reads: Lanes::new(SmallReads),
+            acks: Lanes::new(Acks),
+            fetch_notes: Lanes::new(FetchNotes),
+        };
         Self {
             database: database.clone(),
             config,
             clock,
-            publisher: Publisher::new(config.quota),
+            lanes: Arc::new(lanes),
         }
     }
 
@@ -99,8 +103,22 @@ impl PgStorage {
         &self.database
     }
 
-    pub(crate) fn publisher(&self) -> &Publisher {
-        &self.publisher
+    /// Publishes what has all its bytes in memory, together with others.
+    pub(crate) async fn publish(
+        &self,
+        publication: Publication,
+    ) -> Result<Vec<PendingUpload>, PgError> {
+        self.lanes.publishing.run(&self.database, publication).await
+    }
+
+    /// A question about a file, as of now.
+    fn ask(&self, workspace: WorkspaceId, file: FileId) -> Asked {
+        let at = self.now();
+        Asked {
+            workspace,
+            file,
+            at,
+        }
     }
 
     pub(crate) fn config(&self) -> &StorageConfig {
@@ -119,13 +137,9 @@ impl Storage for PgStorage {
     }
 
     async fn get(&self, workspace: WorkspaceId, file: FileId) -> Result<PendingUpload> {
-        let now = SystemTime::from(self.now());
-        let rows = self
-            .database
-            .query(GET, &[&file.as_uuid(), &workspace.as_uuid(), &now])
-            .await?;
-        let row = rows.first().ok_or(Error::NotFound)?;
-        Ok(rows::pending_upload(row)?)
+        let asked = self.ask(workspace, file);
+        let found = self.lanes.look_ups.run(&self.database, asked).await?;
+        found.ok_or(Error::NotFound)
     }
 
     async fn read(
@@ -150,25 +164,13 @@ impl Storage for PgStorage {
     }
 
     async fn mark_fetched(&self, workspace: WorkspaceId, file: FileId) -> Result<()> {
-        let now = SystemTime::from(self.now());
-        self.database
-            .query(MARK_FETCHED, &[&file.as_uuid(), &workspace.as_uuid(), &now])
-            .await?;
-        Ok(())
+        let asked = self.ask(workspace, file);
+        Ok(self.lanes.fetch_notes.run(&self.database, asked).await?)
     }
 
     async fn ack(&self, workspace: WorkspaceId, file: FileId) -> Result<Acked> {
-        let at = self.now();
-        let (file, workspace, now) = (file.as_uuid(), workspace.as_uuid(), SystemTime::from(at));
-        let params: [&(dyn ToSql + Sync); 3] = [&file, &workspace, &now];
-        if !self.database.query(ACK, &params).await?.is_empty() {
-            return Ok(Acked::First { at });
-        }
-        let rows = self.database.query(ACKED_AT, &params).await?;
-        let row = rows.first().ok_or(Error::NotFound)?;
-        Ok(Acked::Again {
-            at: rows::time(row, "acked_at")?,
-        })
+        let asked = self.ask(workspace, file);
+        Ok(self.lanes.acks.run(&self.database, asked).await?)
     }
 
     async fn list(
@@ -242,6 +244,9 @@ struct Window {
 impl Reader {
     /// Reads from `start` to the next window border, or to the end.
     async fn window(&self, start: u64) -> Result<Window, PgError> {
+        if let Some(window) = self.first_chunk(start).await? {
+            return Ok(window);
+        }
         let border = (start / WINDOW_BYTES + 1).saturating_mul(WINDOW_BYTES);
         let end = border.min(self.end);
         let offset = |at| i64::try_from(at).map_err(|_| PgError::NotFound);
@@ -274,6 +279,31 @@ impl Reader {
         } else {
             Err(PgError::Damaged("bytes of a file are missing"))
         }
+    }
+
+    /// Reads what lies in the first chunk of its file, together with others'.
+    async fn first_chunk(&self, start: u64) -> Result<Option<Window>, PgError> {
+        let within = |offset| usize::try_from(offset).ok().filter(|at| *at <= CHUNK_BYTES);
+        let Some((from, end)) = within(start).zip(within(self.end)) else {
+            return Ok(None);
+        };
+        let asked = AskedBytes {
+            asked: self.storage.ask(self.workspace, self.file),
+            end,
+        };
+        let reads = &self.storage.lanes.small_reads;
+        let found = reads.run(&self.storage.database, asked).await?;
+        let found = found.ok_or(PgError::NotFound)?;
+        if self.end > found.size_bytes {
+            let size_bytes = found.size_bytes;
+            return Err(PgError::RangeNotSatisfiable { size_bytes });
+        }
+        // One that was cut into smaller chunks is read as any other.
+        let data = found.data.filter(|data| data.len() >= end && from < end);
+        Ok(data.map(|data| Window {
+            pieces: VecDeque::from([data.slice(from..end)]),
+            end: self.end,
+        }))
     }
 
     /// Starts to read the window after `from`, if there is one.
