@@ -31,8 +31,12 @@ CREATE INDEX pending_uploads_waiting ON pending_uploads (workspace_id, created_a
 -- The sweep takes acked files in the order of their acks…
 CREATE INDEX pending_uploads_acked ON pending_uploads (acked_at) WHERE acked_at IS NOT NULL;
 
--- …and expired ones in the order of their end.
-CREATE INDEX pending_uploads_expires ON pending_uploads (expires_at);
+-- …or of their end, when that comes first…
+CREATE INDEX pending_uploads_acked_expires ON pending_uploads (expires_at)
+    WHERE acked_at IS NOT NULL;
+
+-- …and the others in the order of their end. The first that has not expired has waited longest.
+CREATE INDEX pending_uploads_expires ON pending_uploads (expires_at) WHERE acked_at IS NULL;
 
 -- The bytes: a file's chunks, numbered from 0. There is no foreign key: chunks are staged before
 -- their file's row exists, and are deleted in the transaction that deletes it.

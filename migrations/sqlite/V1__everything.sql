@@ -66,11 +66,17 @@ CREATE INDEX pending_uploads_waiting
     ON pending_uploads (workspace_id, created_at, file_id, size_bytes, expires_at, acked_at)
     WHERE acked_at IS NULL;
 
--- The sweep takes acked files in the order of their acks…
-CREATE INDEX pending_uploads_acked ON pending_uploads (acked_at) WHERE acked_at IS NOT NULL;
+-- The sweep takes acked files in the order of their acks; their bytes are counted here…
+CREATE INDEX pending_uploads_acked ON pending_uploads (acked_at, size_bytes)
+    WHERE acked_at IS NOT NULL;
 
--- …and expired ones in the order of their end.
-CREATE INDEX pending_uploads_expires ON pending_uploads (expires_at);
+-- …or takes them in the order of their end, when that comes first…
+CREATE INDEX pending_uploads_acked_expires ON pending_uploads (expires_at)
+    WHERE acked_at IS NOT NULL;
+
+-- …and the others in the order of their end. The first that has not expired has waited longest.
+CREATE INDEX pending_uploads_expires ON pending_uploads (expires_at, created_at, size_bytes, acked_at)
+    WHERE acked_at IS NULL;
 
 -- The bytes of small files. A table of its own, so that nothing but a read touches them.
 CREATE TABLE pending_upload_bytes (

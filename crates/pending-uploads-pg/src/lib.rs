@@ -28,6 +28,7 @@ pub mod migrate;
 mod publish;
 mod restoration;
 mod rows;
+mod stats;
 mod storage;
 mod sweep;
 mod workspaces;
