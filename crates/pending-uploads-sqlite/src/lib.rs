@@ -32,6 +32,7 @@ mod restoration;
 mod rows;
 mod schema;
 mod staged;
+mod stats;
 mod storage;
 mod sweep;
 mod workspaces;
