@@ -21,26 +21,24 @@ use crate::writer::Promise;
 
 const CURSOR: &str = "SELECT seq FROM activity WHERE id = ?1 AND workspace_id = ?2";
 
-/// The conditions of a query; a filter that is null lets every row pass, and all rows that the times
-/// let pass are between the two numbers.
+/// The conditions of a query; a filter that is null lets every row pass. One bound on each side: of
+/// two, the index would be searched for the first and not for the nearer one.
 macro_rules! rows_where {
-    ($beyond:literal, $order:literal) => {
+    ($order:literal) => {
         concat!(
             "SELECT * FROM activity WHERE workspace_id = :workspace_id \
                  AND (:activity_type IS NULL OR activity_type = :activity_type) \
                  AND (:from_canvas IS NULL OR (source_id IS NULL) = :from_canvas) \
                  AND (:created_since IS NULL OR created_at >= :created_since) \
                  AND (:created_before IS NULL OR created_at < :created_before) \
-                 AND seq >= :start AND seq < :end AND seq ",
-            $beyond,
-            " :cursor ORDER BY seq ",
+                 AND seq >= :first AND seq < :end ORDER BY seq ",
             $order,
             " LIMIT :limit"
         )
     };
 }
-const AFTER: &str = rows_where!(">", "ASC");
-const NEWEST: &str = rows_where!("<=", "DESC");
+const FORWARD: &str = rows_where!("ASC");
+const BACKWARD: &str = rows_where!("DESC");
 
 /// The numbers of a feed's oldest and newest rows.
 const ENDS: &str = "SELECT (SELECT min(seq) FROM activity WHERE workspace_id = ?1), last_seq \
@@ -170,10 +168,10 @@ fn list(
     passed_over: &PassedOver,
 ) -> Result<Vec<Activity>, SqliteError> {
     let (sql, cursor) = match query.start {
-        FeedStart::Newest => (NEWEST, i64::MAX),
         // The numbers begin with 1.
-        FeedStart::Oldest => (AFTER, 0),
-        FeedStart::After(cursor) => (AFTER, seq_of(connection, workspace, cursor)?),
+        FeedStart::Newest => (BACKWARD, 0),
+        FeedStart::Oldest => (FORWARD, 0),
+        FeedStart::After(cursor) => (FORWARD, seq_of(connection, workspace, cursor)?),
     };
     let Some(ends) = ends(connection, workspace)? else {
         return Ok(Vec::new());
@@ -181,8 +179,8 @@ fn list(
     // When a feed has fewer rows than were passed over, it is another feed.
     let passed = passed_over
         .until(workspace, query)
-        .map_or(0, |seq| seq.0)
-        .min(ends.newest);
+        .filter(|passed| passed.0 <= ends.newest)
+        .map_or(0, |passed| passed.0);
     let bounds = bounds(connection, workspace, query, &ends)?;
     let mut select = connection.prepare_cached(sql)?;
     let mut found = select.query(named_params! {
@@ -191,9 +189,8 @@ fn list(
         ":from_canvas": query.source.map(|source| source == Source::Canvas),
         ":created_since": query.created_since.map(Time),
         ":created_before": query.created_before.map(Time),
-        ":start": bounds.start,
+        ":first": bounds.start.max(cursor.max(passed) + 1),
         ":end": bounds.end,
-        ":cursor": cursor.max(passed),
         ":limit": query.limit.get(),
     })?;
     let mut activities = Vec::new();

@@ -26,6 +26,8 @@ mod files;
 mod folder;
 mod inspect;
 mod log_length;
+#[cfg(test)]
+mod plans;
 mod publish;
 mod readers;
 mod restoration;
