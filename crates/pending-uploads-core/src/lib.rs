@@ -29,6 +29,7 @@ mod filename;
 mod ids;
 mod limits;
 mod mimetype;
+mod passed_over;
 mod prune;
 mod range;
 mod signals;
@@ -67,6 +68,7 @@ pub use limits::{InvalidLimits, Limits, Quota, StorageConfig};
 pub use mimetype::Mimetype;
 #[cfg(feature = "mock")]
 pub use mock::{MockActivityLog, MockBatch, MockStorage, MockWorkspaces};
+pub use passed_over::PassedOver;
 pub use prune::{PruneMark, PrunePass, PruneStep};
 pub use range::ByteRange;
 pub use signals::{FeedSignals, FeedSubscription};

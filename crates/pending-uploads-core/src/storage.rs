@@ -118,7 +118,8 @@ pub trait Storage: Send + Sync {
     /// [`Unavailable`](crate::Error::Unavailable), [`Backend`](crate::Error::Backend).
     async fn sweep(&self, policy: &SweepPolicy) -> Result<Swept>;
 
-    /// Counts what is stored, over all workspaces. Approximate while others write.
+    /// Counts what is stored, over all workspaces. Approximate while others write; of a large store
+    /// a part may be counted and stand for the whole, so that the cost has a bound.
     ///
     /// # Errors
     /// [`Unavailable`](crate::Error::Unavailable), [`Backend`](crate::Error::Backend).
@@ -323,6 +324,6 @@ pub struct Stats {
     pub unswept_bytes: u64,
     /// Files that were staged in the store and are not published yet.
     pub staged_files: u64,
-    /// When the file that waits longest was published.
+    /// When the file that waits longest was published: the one whose end is nearest.
     pub oldest_waiting: Option<Timestamp>,
 }

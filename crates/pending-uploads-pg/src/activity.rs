@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use pending_uploads_core::{
     Activity, ActivityId, ActivityLog, ActivityQuery, ActivityStatus, ActivityType, Clock, Error,
-    FeedStart, FeedText, NewActivity, PageSize, PruneMark, PrunePass, PruneStep, Result, Seq,
-    Source, Timestamp, WorkspaceId,
+    FeedStart, FeedText, NewActivity, PageSize, PassedOver, PruneMark, PrunePass, PruneStep,
+    Result, Seq, Source, Timestamp, WorkspaceId,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -28,10 +28,12 @@ macro_rules! activity_columns {
 }
 pub(crate) use activity_columns;
 
-/// The conditions of a query: $1 is the workspace, $2 to $5 the filters, each null for none.
+/// The conditions of a query: $1 is the workspace, $2 to $5 the filters, each null for none; $8 and
+/// $9 are the numbers between which all rows are that the times in $4 and $5 let pass.
 macro_rules! matching_rows {
     () => {
-        "row.workspace_id = $1 AND ($2::text IS NULL OR row.activity_type = $2) \
+        "row.workspace_id = $1 AND row.seq >= $8 AND row.seq < $9 \
+         AND ($2::text IS NULL OR row.activity_type = $2) \
          AND ($3::bool IS NULL OR (row.source_id IS NULL) = $3) \
          AND ($4::timestamptz IS NULL OR row.created_at >= $4) \
          AND ($5::timestamptz IS NULL OR row.created_at < $5)"
@@ -58,22 +60,36 @@ macro_rules! bounded_page {
     };
 }
 
+/// The page after the row `start`, of which `seq`, `from` and `head` are known. What a reader with
+/// the same cursor has passed over, up to the row `$passed`, is not read again: when a feed has
+/// fewer rows than that, it is another feed.
+macro_rules! page_after {
+    ($start:literal, $passed:literal) => {
+        concat!(
+            "SELECT ",
+            activity_columns!(),
+            ", start.seq AS start, start.head FROM (SELECT seq, head, CASE WHEN ",
+            $passed,
+            " BETWEEN seq AND head THEN ",
+            $passed,
+            " ELSE seq END AS passed FROM (SELECT ",
+            $start,
+            ") AS named CROSS JOIN \
+             (SELECT last_seq AS head FROM feed_counters WHERE workspace_id = $1) AS feed) AS start \
+             LEFT JOIN LATERAL ",
+            bounded_page!(" AND row.seq > start.passed", "ASC"),
+            " AS row ON true ORDER BY row.seq"
+        )
+    };
+}
+
 /// No row at all when the cursor names none of this feed; one of nulls when nothing is after it.
-const AFTER: &str = concat!(
-    "SELECT ",
-    activity_columns!(),
-    " FROM (SELECT seq FROM activity WHERE id = $8 AND workspace_id = $1) AS cursor \
-     LEFT JOIN LATERAL ",
-    bounded_page!(" AND row.seq > cursor.seq", "ASC"),
-    " AS row ON true ORDER BY row.seq"
+const AFTER: &str = page_after!(
+    "seq FROM activity WHERE id = $11 AND workspace_id = $1",
+    "$10::int8"
 );
-const OLDEST: &str = concat!(
-    "SELECT ",
-    activity_columns!(),
-    " FROM ",
-    bounded_page!("", "ASC"),
-    " AS row ORDER BY row.seq"
-);
+/// No row at all when there is no such workspace. The numbers begin with 1.
+const OLDEST: &str = page_after!("0::int8 AS seq", "$10::int8");
 const NEWEST: &str = concat!(
     "SELECT ",
     activity_columns!(),
@@ -81,6 +97,22 @@ const NEWEST: &str = concat!(
     bounded_page!("", "DESC"),
     " AS row ORDER BY row.seq DESC"
 );
+
+/// Finds where in the feed of $1 the rows begin to be from $2 or later, by halving: a number such
+/// that the row of it is, and the row before it is not; the one behind the newest when no row is. The times of a feed's
+/// rows are almost in order, and an index of them would be paid for by every publish.
+const SEEK: &str = "WITH RECURSIVE search AS ( \
+         SELECT coalesce((SELECT min(seq) FROM activity WHERE workspace_id = $1), 1) - 1 AS low, \
+             last_seq + 1 AS high, last_seq FROM feed_counters WHERE workspace_id = $1 \
+         UNION ALL \
+         SELECT CASE WHEN late THEN low ELSE middle END, \
+             CASE WHEN late THEN middle ELSE high END, last_seq \
+         FROM (SELECT low, high, (low + high) / 2 AS middle, last_seq FROM search \
+             WHERE high - low > 1) AS half \
+         CROSS JOIN LATERAL (SELECT coalesce((SELECT created_at >= $2 FROM activity \
+             WHERE workspace_id = $1 AND seq >= middle ORDER BY seq LIMIT 1), true) AS late) AS probe \
+     ) \
+     SELECT min(high) AS seq, max(last_seq) AS head FROM search";
 
 /// One step of a pass over old rows, from where the one before ended. The newest row of each feed
 /// stays, so that a quiet workspace keeps its cursor; a pass goes over such rows once.
@@ -103,6 +135,7 @@ pub struct PgActivityLog {
     database: Database,
     clock: Arc<dyn Clock>,
     pruning: PrunePass,
+    passed_over: PassedOver,
 }
 
 impl PgActivityLog {
@@ -112,6 +145,7 @@ impl PgActivityLog {
             database: database.clone(),
             clock,
             pruning: PrunePass::default(),
+            passed_over: PassedOver::default(),
         }
     }
 }
@@ -137,23 +171,33 @@ impl ActivityLog for PgActivityLog {
         let filters = Filters::of(query);
         let limit = i64::from(query.limit.get());
         let max_body_bytes = i64::from(PageSize::MAX_BODY_BYTES);
-        let workspace = workspace.as_uuid();
-        let shared = [
-            &workspace as &(dyn ToSql + Sync),
+        let bounds = self.bounds(workspace, query).await?;
+        let id = workspace.as_uuid();
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![
+            &id,
             &filters.activity_type,
             &filters.from_canvas,
             &filters.created_since,
             &filters.created_before,
             &limit,
             &max_body_bytes,
+            &bounds.start,
+            &bounds.end,
         ];
+        let passed = self
+            .passed_over
+            .until(workspace, query)
+            .map_or(0, |seq| seq.0);
+        let cursor;
         let rows = match query.start {
-            FeedStart::Newest => self.database.query(NEWEST, &shared).await?,
-            FeedStart::Oldest => self.database.query(OLDEST, &shared).await?,
-            FeedStart::After(cursor) => {
-                let cursor = cursor.as_uuid();
-                let mut params = shared.to_vec();
-                params.push(&cursor);
+            FeedStart::Newest => self.database.query(NEWEST, &params).await?,
+            FeedStart::Oldest => {
+                params.push(&passed);
+                self.database.query(OLDEST, &params).await?
+            }
+            FeedStart::After(after) => {
+                cursor = after.as_uuid();
+                params.extend([&passed as &(dyn ToSql + Sync), &cursor]);
                 let rows = self.database.query(AFTER, &params).await?;
                 if rows.is_empty() {
                     return Err(Error::CursorGone);
@@ -161,10 +205,18 @@ impl ActivityLog for PgActivityLog {
                 rows
             }
         };
-        Ok(rows
+        let page = rows
             .iter()
             .filter_map(|row| activity(row).transpose())
-            .collect::<Result<_, _>>()?)
+            .collect::<Result<Vec<_>, _>>()?;
+        if let (FeedStart::Oldest | FeedStart::After(_), [], [row]) =
+            (query.start, page.as_slice(), rows.as_slice())
+        {
+            let seq = |name| rows::column(row, name).map(Seq);
+            self.passed_over
+                .note(workspace, query, seq("start")?, seq("head")?);
+        }
+        Ok(page)
     }
 
     async fn wait(
@@ -182,6 +234,69 @@ impl ActivityLog for PgActivityLog {
     async fn prune(&self, horizon: Timestamp) -> Result<u64> {
         let step = |mark| prune_step(&self.database, horizon, mark);
         Ok(self.pruning.advance(step).await?)
+    }
+}
+
+/// By how much the times of a feed's rows may be out of order: the difference of two instances'
+/// clocks, and what a publish waits for its feed. A row that is further out may be missing from a
+/// page that is bounded by time.
+const DISORDER: Duration = Duration::from_hours(1);
+
+/// The numbers of a stretch of a feed.
+struct Bounds {
+    start: i64,
+    /// The first one behind it.
+    end: i64,
+}
+
+impl PgActivityLog {
+    /// A stretch that has every row that the query's times let pass, and of others only those of an
+    /// hour or so.
+    async fn bounds(&self, workspace: WorkspaceId, query: &ActivityQuery) -> Result<Bounds> {
+        let since = query.created_since.map(|at| at.saturating_sub(DISORDER));
+        let before = query.created_before.map(|at| at.saturating_add(DISORDER));
+        let start = match since {
+            Some(since) => self.seek(workspace, since).await?.seq,
+            None => 0,
+        };
+        let end = match before {
+            Some(before) => self.seek(workspace, before).await?.seq_if_any(),
+            None => i64::MAX,
+        };
+        Ok(Bounds { start, end })
+    }
+
+    /// Where the rows from `time` on begin.
+    async fn seek(&self, workspace: WorkspaceId, time: Timestamp) -> Result<Found, PgError> {
+        let params: [&(dyn ToSql + Sync); 2] = [&workspace.as_uuid(), &stored_time(time)];
+        let rows = self.database.query(SEEK, &params).await?;
+        let row = rows.first().ok_or(PgError::Damaged("no numbers"))?;
+        let (seq, head): (Option<i64>, Option<i64>) =
+            (rows::column(row, "seq")?, rows::column(row, "head")?);
+        // An unknown workspace has neither.
+        Ok(Found {
+            seq: seq.unwrap_or(0),
+            head: head.unwrap_or(0),
+        })
+    }
+}
+
+/// The first row from a time on.
+struct Found {
+    /// The next number that the feed will have when there is none.
+    seq: i64,
+    /// The newest row's number.
+    head: i64,
+}
+
+impl Found {
+    /// Its number; when there is none, one that no row has.
+    fn seq_if_any(&self) -> i64 {
+        if self.seq > self.head {
+            i64::MAX
+        } else {
+            self.seq
+        }
     }
 }
 

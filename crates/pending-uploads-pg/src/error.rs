@@ -84,11 +84,6 @@ impl PgError {
         })
     }
 
-    /// Whether a lock was not let go in time.
-    pub(crate) fn is_lock_timeout(&self) -> bool {
-        matches!(self, Self::Statement(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
-    }
-
     fn is_unavailable(&self) -> bool {
         match self {
             Self::Pool(_)

@@ -33,6 +33,7 @@ mod publisher;
 mod restoration;
 mod rows;
 mod staged;
+mod stats;
 mod storage;
 mod sweep;
 mod workspaces;

@@ -42,10 +42,11 @@ macro_rules! step {
     };
 }
 
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     step!(1, "workspaces_and_feed"),
     step!(2, "pending_uploads"),
     step!(3, "waiting_bounds"),
+    step!(4, "expiry_indexes"),
 ];
 
 /// An arbitrary number that every instance locks while it migrates.

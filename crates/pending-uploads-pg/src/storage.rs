@@ -23,6 +23,7 @@ use crate::lanes::Lanes;
 use crate::publish::Publication;
 use crate::publisher::Publishing;
 use crate::rows::{self, upload_columns};
+use crate::stats;
 use crate::sweep;
 
 /// How much of a file one query reads, in bytes. While one window is being sent the next is
@@ -45,15 +46,6 @@ const LIST: &str = concat!(
     " FROM pending_uploads WHERE workspace_id = $1 AND acked_at IS NULL AND expires_at > $2 \
      AND (created_at, file_id) > ($3, $4) ORDER BY created_at, file_id LIMIT $5"
 );
-
-const STATS: &str = "SELECT \
-     count(*) FILTER (WHERE waiting) AS waiting_files, \
-     coalesce(sum(size_bytes) FILTER (WHERE waiting), 0)::int8 AS waiting_bytes, \
-     count(*) FILTER (WHERE NOT waiting) AS unswept_files, \
-     coalesce(sum(size_bytes) FILTER (WHERE NOT waiting), 0)::int8 AS unswept_bytes, \
-     min(created_at) FILTER (WHERE waiting) AS oldest_waiting, \
-     (SELECT coalesce(sum(cardinality(file_ids)), 0)::int8 FROM staged_batches) AS staged_files \
-     FROM (SELECT *, acked_at IS NULL AND expires_at > $1 AS waiting FROM pending_uploads) AS u";
 
 /// [`Storage`] on PostgreSQL. Clones share everything.
 #[derive(Debug, Clone)]
@@ -209,20 +201,7 @@ impl Storage for PgStorage {
     }
 
     async fn stats(&self) -> Result<Stats> {
-        let rows = self
-            .database
-            .query(STATS, &[&SystemTime::from(self.now())])
-            .await?;
-        let row = rows.first().ok_or(PgError::Damaged("no statistics"))?;
-        let oldest: Option<SystemTime> = rows::column(row, "oldest_waiting")?;
-        Ok(Stats {
-            waiting_files: rows::byte_count(row, "waiting_files")?,
-            waiting_bytes: rows::byte_count(row, "waiting_bytes")?,
-            unswept_files: rows::byte_count(row, "unswept_files")?,
-            unswept_bytes: rows::byte_count(row, "unswept_bytes")?,
-            staged_files: rows::byte_count(row, "staged_files")?,
-            oldest_waiting: oldest.map(Timestamp::from),
-        })
+        Ok(stats::stats(&self.database, self.now()).await?)
     }
 }
 

@@ -4,10 +4,11 @@
 //! first, from the end, step by step, and the record goes with the last of them. Whatever a crash
 //! leaves is thus still found by its record.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use deadpool_postgres::Object;
+use futures_util::future::try_join_all;
 use pending_uploads_core::{
     ActivityId, FileId, NewActivity, SweepPolicy, SweepReason, Swept, SweptFile, Timestamp,
     WorkspaceId,
@@ -38,9 +39,6 @@ const DISCARD_PAUSES: [Duration; 5] = [
     Duration::from_secs(4),
 ];
 
-/// A feed that a caller's own transaction holds is not waited for: its files are left for later.
-const BE_PATIENT: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
-
 /// A hundred candidates at most, for as many as fit into a step; rows that somebody is just working
 /// on are left for the next one.
 macro_rules! candidates {
@@ -56,7 +54,16 @@ macro_rules! candidates {
     };
 }
 const ACKED: &str = candidates!("acked_at <= $1", "acked_at");
-const EXPIRED: &str = candidates!("expires_at <= $1", "expires_at");
+const ACKED_EXPIRED: &str = candidates!("acked_at IS NOT NULL AND expires_at <= $1", "expires_at");
+const EXPIRED: &str = candidates!("acked_at IS NULL AND expires_at <= $1", "expires_at");
+
+/// The feeds of these workspaces, and of which of them the lock is ours from here on. One that
+/// somebody else holds is not waited for: who never waits for a second lock cannot deadlock.
+const LOCK_FEEDS: &str = "SELECT feed.workspace_id, locked.workspace_id IS NOT NULL AS locked \
+     FROM feed_counters AS feed LEFT JOIN ( \
+         SELECT workspace_id FROM feed_counters WHERE workspace_id = ANY($1) \
+         ORDER BY workspace_id FOR NO KEY UPDATE SKIP LOCKED \
+     ) AS locked ON locked.workspace_id = feed.workspace_id WHERE feed.workspace_id = ANY($1)";
 
 const DELETE_UPLOADS: &str = "DELETE FROM pending_uploads WHERE file_id = ANY($1)";
 /// `octet_length` of an external value reads its pointer, not the value.
@@ -69,10 +76,11 @@ const DELETE_TAIL: &str = "DELETE FROM pending_upload_chunks WHERE file_id = $1 
 const COUNT_CHUNKS: &str =
     "SELECT count(*) AS chunks FROM pending_upload_chunks WHERE file_id = ANY($1)";
 
-/// From here on the batch can neither grow nor publish.
+/// From here on the batch can neither grow nor publish. In the order of their ids, which is about
+/// that of their beginnings: the search ends at the first, however many have been left.
 const ABANDON: &str = "UPDATE staged_batches SET abandoned_at = $1 WHERE batch_id = ( \
          SELECT batch_id FROM staged_batches WHERE touched_at <= $2 OR abandoned_at IS NOT NULL \
-         ORDER BY touched_at LIMIT 1 FOR UPDATE SKIP LOCKED \
+         ORDER BY batch_id LIMIT 1 FOR UPDATE SKIP LOCKED \
      ) RETURNING batch_id, workspace_id, file_ids";
 const ABANDON_ONE: &str = "UPDATE staged_batches SET abandoned_at = $1 WHERE batch_id = ( \
          SELECT batch_id FROM staged_batches WHERE batch_id = $2 FOR UPDATE SKIP LOCKED \
@@ -80,8 +88,8 @@ const ABANDON_ONE: &str = "UPDATE staged_batches SET abandoned_at = $1 WHERE bat
 const IS_STAGED: &str = "SELECT 1 FROM staged_batches WHERE batch_id = $1";
 const DELETE_BATCH: &str = "DELETE FROM staged_batches WHERE batch_id = $1";
 
-/// Sweeps one step of each kind: of acked files, of expired ones, and of abandoned ones. None of
-/// them waits until another is done, however much of that there is.
+/// Sweeps one step of each kind: of acked files, of expired ones, acked and not, and of abandoned
+/// ones. None of them waits until another is done, however much of that there is.
 pub(crate) async fn step(
     database: &Database,
     policy: &SweepPolicy,
@@ -90,6 +98,7 @@ pub(crate) async fn step(
     let acked_until = now.saturating_sub(policy.ack_retention);
     let silent_since = now.saturating_sub(policy.staging_lease);
     let mut files = sweep_published(database, ACKED, acked_until, now).await?;
+    files.extend(sweep_published(database, ACKED_EXPIRED, now, now).await?);
     files.extend(sweep_published(database, EXPIRED, now, now).await?);
     files.extend(sweep_abandoned(database, silent_since, now).await?);
     Ok(Swept { files })
@@ -125,7 +134,7 @@ async fn sweep_published(
 ) -> Result<Vec<SweptFile>, PgError> {
     loop {
         let client = database.client().await?;
-        client.batch_execute(BE_PATIENT).await?;
+        client.batch_execute("BEGIN").await?;
         let worked = delete_published(&client, candidates, until, now).await;
         match end_transaction(client, worked).await {
             Ok(Step::Shrunk) => {}
@@ -133,7 +142,6 @@ async fn sweep_published(
                 announce_expiries(database, &files);
                 return Ok(files);
             }
-            Err(error) if error.is_lock_timeout() => return Ok(Vec::new()),
             Err(error) => return Err(error),
         }
     }
@@ -164,7 +172,7 @@ async fn delete_published(
     if first.size_bytes > STEP_BYTES && shrink(&***client, &[first.file_id.as_uuid()]).await? {
         return Ok(Step::Shrunk);
     }
-    let files = one_step_of(files);
+    let files = lock_feeds(client, one_step_of(files)).await?;
     let ids: Vec<Uuid> = files.iter().map(|file| file.file_id.as_uuid()).collect();
     let delete_chunks = client.prepare_cached(DELETE_CHUNKS).await?;
     let delete_uploads = client.prepare_cached(DELETE_UPLOADS).await?;
@@ -174,18 +182,11 @@ async fn delete_published(
     Ok(Step::Deleted(files))
 }
 
-/// As many of the files as one transaction may delete: up to [`STEP_BYTES`], but one at least, and
-/// expired ones of one workspace only, because a transaction must hold no more than one feed's lock.
+/// As many of the files as one transaction may delete: up to [`STEP_BYTES`], but one at least.
 fn one_step_of(files: Vec<SweptFile>) -> Vec<SweptFile> {
-    let is_expired = |file: &SweptFile| file.reason == SweepReason::Expired;
-    let feed = files
-        .iter()
-        .find(|file| is_expired(file))
-        .map(|file| file.workspace_id);
     let mut bytes = 0;
     files
         .into_iter()
-        .filter(|file| !is_expired(file) || Some(file.workspace_id) == feed)
         .enumerate()
         .take_while(|(index, file)| {
             bytes += file.size_bytes;
@@ -193,6 +194,28 @@ fn one_step_of(files: Vec<SweptFile>) -> Vec<SweptFile> {
         })
         .map(|(_, file)| file)
         .collect()
+}
+
+/// Locks the feeds that files of this step expired in, and leaves those files for later whose feed
+/// somebody holds: a publish, or a caller's own transaction.
+async fn lock_feeds(client: &Object, files: Vec<SweptFile>) -> Result<Vec<SweptFile>, PgError> {
+    let workspaces: Vec<Uuid> = files
+        .iter()
+        .filter(|file| file.reason == SweepReason::Expired)
+        .map(|file| file.workspace_id.as_uuid())
+        .collect();
+    if workspaces.is_empty() {
+        return Ok(files);
+    }
+    let lock = client.prepare_cached(LOCK_FEEDS).await?;
+    let mut held = HashSet::new();
+    for feed in client.query(&lock, &[&workspaces]).await? {
+        if !rows::column::<bool>(&feed, "locked")? {
+            held.insert(rows::uuid(&feed, "workspace_id")?);
+        }
+    }
+    let is_free = |file: &SweptFile| !held.contains(&file.workspace_id.as_uuid());
+    Ok(files.into_iter().filter(is_free).collect())
 }
 
 /// Deletes a step's worth of the files' last chunks, and answers whether any chunks beyond a step
@@ -211,43 +234,44 @@ async fn shrink(client: &impl GenericClient, files: &[Uuid]) -> Result<bool, PgE
     Ok(true)
 }
 
+/// Appends to the feeds what expired without an ack, all in one flight.
 async fn append_expiries(
     client: &Object,
     files: &[SweptFile],
     now: Timestamp,
 ) -> Result<(), PgError> {
-    let Some((workspace, rows)) = expiries(files) else {
+    let feeds = expiries(files);
+    if feeds.is_empty() {
         return Ok(());
-    };
-    let append = client.prepare_cached(feed_rows::APPEND).await?;
+    }
+    let append = &client.prepare_cached(feed_rows::APPEND).await?;
     // A workspace that is gone has no feed to say it in.
-    rows.append(&***client, &append, workspace, now).await?;
+    let flight = feeds.into_iter().map(|(workspace, rows)| async move {
+        rows.append(&***client, append, workspace, now).await
+    });
+    try_join_all(flight).await?;
     Ok(())
 }
 
-/// The feed rows that say which files of a step expired without an ack; the files are all of one
-/// workspace.
-fn expiries(files: &[SweptFile]) -> Option<(WorkspaceId, FeedRows)> {
-    let mut rows = FeedRows::default();
-    for file in files
-        .iter()
-        .filter(|file| file.reason == SweepReason::Expired)
-    {
-        rows.push(ActivityId::generate(), NewActivity::expiry(file));
+/// The feed rows that say which files of a step expired without an ack.
+fn expiries(files: &[SweptFile]) -> HashMap<WorkspaceId, FeedRows> {
+    let mut feeds: HashMap<WorkspaceId, FeedRows> = HashMap::new();
+    for file in files {
+        if file.reason == SweepReason::Expired {
+            let rows = feeds.entry(file.workspace_id).or_default();
+            rows.push(ActivityId::generate(), NewActivity::expiry(file));
+        }
     }
-    let workspace = files
-        .iter()
-        .find(|file| file.reason == SweepReason::Expired)?
-        .workspace_id;
-    Some((workspace, rows))
+    feeds
 }
 
 fn announce_expiries(database: &Database, files: &[SweptFile]) {
-    if let Some(file) = files
+    let expired = files
         .iter()
-        .find(|file| file.reason == SweepReason::Expired)
-    {
-        database.announce(file.workspace_id);
+        .filter(|file| file.reason == SweepReason::Expired);
+    let workspaces: HashSet<WorkspaceId> = expired.map(|file| file.workspace_id).collect();
+    for workspace in workspaces {
+        database.announce(workspace);
     }
 }
 

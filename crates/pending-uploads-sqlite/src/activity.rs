@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pending_uploads_core::{
     Activity, ActivityId, ActivityLog, ActivityQuery, ActivityStatus, ActivityType, Clock,
-    FeedStart, FeedText, NewActivity, PageSize, PruneMark, PrunePass, PruneStep, Result, Seq,
-    Source, Timestamp, WorkspaceId,
+    FeedStart, FeedText, NewActivity, PageSize, PassedOver, PruneMark, PrunePass, PruneStep,
+    Result, Seq, Source, Timestamp, WorkspaceId,
 };
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
@@ -21,25 +21,35 @@ use crate::writer::Promise;
 
 const CURSOR: &str = "SELECT seq FROM activity WHERE id = ?1 AND workspace_id = ?2";
 
-/// The conditions of a query; a filter that is null lets every row pass.
+/// The conditions of a query; a filter that is null lets every row pass. One bound on each side: of
+/// two, the index would be searched for the first and not for the nearer one.
 macro_rules! rows_where {
-    ($beyond:literal, $order:literal) => {
+    ($order:literal) => {
         concat!(
             "SELECT * FROM activity WHERE workspace_id = :workspace_id \
                  AND (:activity_type IS NULL OR activity_type = :activity_type) \
                  AND (:from_canvas IS NULL OR (source_id IS NULL) = :from_canvas) \
                  AND (:created_since IS NULL OR created_at >= :created_since) \
                  AND (:created_before IS NULL OR created_at < :created_before) \
-                 AND seq ",
-            $beyond,
-            " :cursor ORDER BY seq ",
+                 AND seq >= :first AND seq < :end ORDER BY seq ",
             $order,
             " LIMIT :limit"
         )
     };
 }
-const AFTER: &str = rows_where!(">", "ASC");
-const NEWEST: &str = rows_where!("<=", "DESC");
+const FORWARD: &str = rows_where!("ASC");
+const BACKWARD: &str = rows_where!("DESC");
+
+/// The numbers of a feed's oldest and newest rows.
+const ENDS: &str = "SELECT (SELECT min(seq) FROM activity WHERE workspace_id = ?1), last_seq \
+     FROM feed_counters WHERE workspace_id = ?1";
+/// Whether the first row from a number on is from a time or later.
+const IS_LATE: &str = "SELECT created_at >= ?3 FROM activity WHERE workspace_id = ?1 AND seq >= ?2 \
+     ORDER BY seq LIMIT 1";
+
+/// By how much the times of a feed's rows may be out of order, because a clock was set. A row that
+/// is further out may be missing from a page that is bounded by time.
+const DISORDER: Duration = Duration::from_hours(1);
 
 /// One step of a pass over old rows, from where the one before ended. The newest row of each feed
 /// stays, so that a quiet workspace keeps its cursor; a pass goes over such rows once.
@@ -59,6 +69,7 @@ pub struct SqliteActivityLog {
     database: Database,
     clock: Arc<dyn Clock>,
     pruning: PrunePass,
+    passed_over: PassedOver,
 }
 
 impl SqliteActivityLog {
@@ -68,6 +79,7 @@ impl SqliteActivityLog {
             database: database.clone(),
             clock,
             pruning: PrunePass::default(),
+            passed_over: PassedOver::default(),
         }
     }
 }
@@ -91,8 +103,8 @@ impl ActivityLog for SqliteActivityLog {
     }
 
     async fn list(&self, workspace: WorkspaceId, query: &ActivityQuery) -> Result<Vec<Activity>> {
-        let query = query.clone();
-        let work = move |connection: &Connection| list(connection, workspace, &query);
+        let (query, passed_over) = (query.clone(), self.passed_over.clone());
+        let work = move |connection: &Connection| list(connection, workspace, &query, &passed_over);
         Ok(self.database.readers().read(work).await?)
     }
 
@@ -153,13 +165,23 @@ fn list(
     connection: &Connection,
     workspace: WorkspaceId,
     query: &ActivityQuery,
+    passed_over: &PassedOver,
 ) -> Result<Vec<Activity>, SqliteError> {
     let (sql, cursor) = match query.start {
-        FeedStart::Newest => (NEWEST, i64::MAX),
         // The numbers begin with 1.
-        FeedStart::Oldest => (AFTER, 0),
-        FeedStart::After(cursor) => (AFTER, seq_of(connection, workspace, cursor)?),
+        FeedStart::Newest => (BACKWARD, 0),
+        FeedStart::Oldest => (FORWARD, 0),
+        FeedStart::After(cursor) => (FORWARD, seq_of(connection, workspace, cursor)?),
     };
+    let Some(ends) = ends(connection, workspace)? else {
+        return Ok(Vec::new());
+    };
+    // When a feed has fewer rows than were passed over, it is another feed.
+    let passed = passed_over
+        .until(workspace, query)
+        .filter(|passed| passed.0 <= ends.newest)
+        .map_or(0, |passed| passed.0);
+    let bounds = bounds(connection, workspace, query, &ends)?;
     let mut select = connection.prepare_cached(sql)?;
     let mut found = select.query(named_params! {
         ":workspace_id": Id(workspace.as_uuid()),
@@ -167,7 +189,8 @@ fn list(
         ":from_canvas": query.source.map(|source| source == Source::Canvas),
         ":created_since": query.created_since.map(Time),
         ":created_before": query.created_before.map(Time),
-        ":cursor": cursor,
+        ":first": bounds.start.max(cursor.max(passed) + 1),
+        ":end": bounds.end,
         ":limit": query.limit.get(),
     })?;
     let mut activities = Vec::new();
@@ -178,7 +201,82 @@ fn list(
         body_bytes += text_bytes(row, "request_body")? + text_bytes(row, "response_body")?;
         activities.push(activity(row)?);
     }
+    if activities.is_empty() {
+        passed_over.note(workspace, query, Seq(cursor), Seq(ends.newest));
+    }
     Ok(activities)
+}
+
+/// Where a feed begins and ends.
+struct Ends {
+    oldest: i64,
+    newest: i64,
+}
+
+/// None for an unknown workspace.
+fn ends(connection: &Connection, workspace: WorkspaceId) -> Result<Option<Ends>, SqliteError> {
+    let ends = connection
+        .prepare_cached(ENDS)?
+        .query_row([Id(workspace.as_uuid())], |row| {
+            Ok(Ends {
+                oldest: row.get::<_, Option<i64>>(0)?.unwrap_or(1),
+                newest: row.get(1)?,
+            })
+        })
+        .optional()?;
+    Ok(ends)
+}
+
+/// The numbers of a stretch of a feed.
+struct Bounds {
+    start: i64,
+    /// The first one behind it.
+    end: i64,
+}
+
+/// A stretch that has every row that the query's times let pass, and of others only those of an hour
+/// or so.
+fn bounds(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    query: &ActivityQuery,
+    ends: &Ends,
+) -> Result<Bounds, SqliteError> {
+    let seek = |time| seek(connection, workspace, ends, time);
+    let since = query.created_since.map(|at| at.saturating_sub(DISORDER));
+    let before = query.created_before.map(|at| at.saturating_add(DISORDER));
+    Ok(Bounds {
+        start: since.map_or(Ok(0), seek)?,
+        end: before.map_or(Ok(i64::MAX), seek)?,
+    })
+}
+
+/// Finds where the rows begin to be from `time` or later, by halving: a number such that the row of
+/// it is, and the row before it is not; the one behind the newest when no row is. The times of a
+/// feed's rows are almost in order, and an index of them would be paid for by every publish.
+fn seek(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    ends: &Ends,
+    time: Timestamp,
+) -> Result<i64, SqliteError> {
+    let mut is_late = connection.prepare_cached(IS_LATE)?;
+    let (mut low, mut high) = (ends.oldest - 1, ends.newest + 1);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        let late = is_late
+            .query_row(
+                params![Id(workspace.as_uuid()), middle, Time(time)],
+                |row| row.get(0),
+            )
+            .optional()?;
+        if late.unwrap_or(true) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    Ok(high)
 }
 
 /// The length of a text that may be absent, in bytes.

@@ -62,15 +62,21 @@ impl Database {
     /// # Panics
     /// When it is called outside of a tokio runtime.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_watched(path, |_| ())
+    }
+
+    /// As [`open`](Self::open); `watch` is called with each connection before it is used.
+    pub(crate) fn open_watched(path: &Path, watch: fn(&mut Connection)) -> Result<Self, OpenError> {
         let runtime = Handle::current();
         let folder = Arc::new(Folder::open(path)?);
         let unusable = |reason: String| OpenError::Database {
             path: folder.path().to_owned(),
             reason,
         };
-        let connection = open_writer(&folder)?;
+        let mut connection = open_writer(&folder)?;
+        watch(&mut connection);
         delete_orphans(&folder, &connection).map_err(|error| unusable(error.to_string()))?;
-        let readers = Readers::open(&folder.database(), runtime.clone())
+        let readers = Readers::open(&folder.database(), runtime.clone(), watch)
             .map_err(|error| unusable(error.to_string()))?;
         let (ended, writing) = watch::channel(());
         let writer = Writer::start(connection, (Arc::clone(&folder), ended))

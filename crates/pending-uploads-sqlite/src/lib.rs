@@ -26,12 +26,15 @@ mod files;
 mod folder;
 mod inspect;
 mod log_length;
+#[cfg(test)]
+mod plans;
 mod publish;
 mod readers;
 mod restoration;
 mod rows;
 mod schema;
 mod staged;
+mod stats;
 mod storage;
 mod sweep;
 mod workspaces;

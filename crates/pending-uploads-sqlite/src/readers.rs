@@ -23,11 +23,16 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    /// Opens them.
-    pub(crate) fn open(database: &Path, runtime: Handle) -> rusqlite::Result<Self> {
-        let idle = (0..READERS)
+    /// Opens them; `watch` is called with each.
+    pub(crate) fn open(
+        database: &Path,
+        runtime: Handle,
+        watch: fn(&mut Connection),
+    ) -> rusqlite::Result<Self> {
+        let mut idle = (0..READERS)
             .map(|_| open_one(database))
             .collect::<Result<Vec<_>, _>>()?;
+        idle.iter_mut().for_each(watch);
         Ok(Self {
             idle: Arc::new(Mutex::new(idle)),
             places: Arc::new(Semaphore::new(READERS)),

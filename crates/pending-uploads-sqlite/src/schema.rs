@@ -7,13 +7,19 @@ use refinery::{Migration, Runner};
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps, in their order.
-const STEPS: [(&str, &str); 1] = [(
-    "V1__everything",
-    include_str!("../../../migrations/sqlite/V1__everything.sql"),
-)];
+const STEPS: [(&str, &str); 2] = [
+    (
+        "V1__everything",
+        include_str!("../../../migrations/sqlite/V1__everything.sql"),
+    ),
+    (
+        "V2__expiry_indexes",
+        include_str!("../../../migrations/sqlite/V2__expiry_indexes.sql"),
+    ),
+];
 
 /// The newest version that this program knows.
-pub(crate) const NEWEST: i64 = 1;
+pub(crate) const NEWEST: i64 = 2;
 
 /// The version of the schema in a database: 0 when it is empty.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
@@ -68,8 +74,12 @@ mod tests {
         migrate(&mut connection).unwrap();
         migrate(&mut connection).unwrap();
         assert_eq!(version(&connection).unwrap(), NEWEST);
-        let down = include_str!("../../../migrations/sqlite/down/1__everything.sql");
-        connection.execute_batch(down).unwrap();
+        for down in [
+            include_str!("../../../migrations/sqlite/down/2__expiry_indexes.sql"),
+            include_str!("../../../migrations/sqlite/down/1__everything.sql"),
+        ] {
+            connection.execute_batch(down).unwrap();
+        }
         let left: i64 = connection
             .query_row(
                 "SELECT count(*) FROM sqlite_schema WHERE name <> 'refinery_schema_history' \

@@ -19,6 +19,7 @@ use crate::database::Database;
 use crate::error::SqliteError;
 use crate::files;
 use crate::rows::{self, Id, Time, signed, upload_columns};
+use crate::stats;
 use crate::sweep;
 use crate::writer::Promise;
 
@@ -51,15 +52,6 @@ const LIST: &str = concat!(
     " FROM pending_uploads WHERE workspace_id = ?1 AND acked_at IS NULL AND expires_at > ?2 \
      AND (created_at, file_id) > (?3, ?4) ORDER BY created_at, file_id LIMIT ?5"
 );
-
-const STATS: &str = "SELECT \
-     count(*) FILTER (WHERE waiting) AS waiting_files, \
-     coalesce(sum(size_bytes) FILTER (WHERE waiting), 0) AS waiting_bytes, \
-     count(*) FILTER (WHERE NOT waiting) AS unswept_files, \
-     coalesce(sum(size_bytes) FILTER (WHERE NOT waiting), 0) AS unswept_bytes, \
-     min(created_at) FILTER (WHERE waiting) AS oldest_waiting \
-     FROM (SELECT size_bytes, created_at, acked_at IS NULL AND expires_at > ?1 AS waiting \
-           FROM pending_uploads)";
 
 /// [`Storage`] on SQLite. Clones share everything.
 #[derive(Debug, Clone)]
@@ -182,21 +174,7 @@ impl Storage for SqliteStorage {
 
     async fn stats(&self) -> Result<Stats> {
         let (now, staged_files) = (self.now(), self.database.staged().file_count());
-        let work = move |connection: &Connection| {
-            let mut stats = connection.prepare_cached(STATS)?;
-            let mut found = stats.query(params![Time(now)])?;
-            let row = found.next()?.ok_or(SqliteError::Damaged("no statistics"))?;
-            Ok(Stats {
-                waiting_files: rows::byte_count(row, "waiting_files")?,
-                waiting_bytes: rows::byte_count(row, "waiting_bytes")?,
-                unswept_files: rows::byte_count(row, "unswept_files")?,
-                unswept_bytes: rows::byte_count(row, "unswept_bytes")?,
-                staged_files,
-                oldest_waiting: row
-                    .get::<_, Option<Time>>("oldest_waiting")?
-                    .map(|time| time.0),
-            })
-        };
+        let work = move |connection: &Connection| stats::stats(connection, now, staged_files);
         Ok(self.database.readers().read(work).await?)
     }
 }

@@ -30,15 +30,16 @@ macro_rules! candidates {
     };
 }
 const ACKED: &str = candidates!("acked_at <= ?1", "acked_at");
-const EXPIRED: &str = candidates!("expires_at <= ?1", "expires_at");
+const ACKED_EXPIRED: &str = candidates!("acked_at IS NOT NULL AND expires_at <= ?1", "expires_at");
+const EXPIRED: &str = candidates!("acked_at IS NULL AND expires_at <= ?1", "expires_at");
 
 const DELETE_UPLOAD: &str = "DELETE FROM pending_uploads WHERE file_id = ?1";
 const DELETE_BYTES: &str = "DELETE FROM pending_upload_bytes WHERE file_id = ?1";
 /// Gives pages that are free back to the file system, a few at a time.
 const GIVE_BACK: &str = "PRAGMA incremental_vacuum(4096)";
 
-/// Sweeps one step of each kind: of acked files, of expired ones, and of abandoned ones. None of
-/// them waits until another is done, however much of that there is.
+/// Sweeps one step of each kind: of acked files, of expired ones, acked and not, and of abandoned
+/// ones. None of them waits until another is done, however much of that there is.
 pub(crate) async fn step(
     database: Database,
     policy: SweepPolicy,
@@ -47,6 +48,7 @@ pub(crate) async fn step(
     let acked_until = now.saturating_sub(policy.ack_retention);
     let silent_since = now.saturating_sub(policy.staging_lease);
     let mut files = sweep_published(&database, ACKED, acked_until, now).await?;
+    files.extend(sweep_published(&database, ACKED_EXPIRED, now, now).await?);
     files.extend(sweep_published(&database, EXPIRED, now, now).await?);
     let staged = database.staged().clone();
     files.extend(

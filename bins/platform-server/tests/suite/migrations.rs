@@ -15,18 +15,19 @@ async fn migrations_go_up_and_back() {
     let database = TestDatabase::create();
     let url = database.url();
     let up = "applied V1__workspaces_and_feed\napplied V2__pending_uploads\n\
-              applied V3__waiting_bounds\n";
-    let back = "undid V3__waiting_bounds\nundid V2__pending_uploads\n\
-                undid V1__workspaces_and_feed\n";
+              applied V3__waiting_bounds\napplied V4__expiry_indexes\n";
+    let back = "undid V4__expiry_indexes\nundid V3__waiting_bounds\n\
+                undid V2__pending_uploads\nundid V1__workspaces_and_feed\n";
     assert_eq!(migrate(&url, &[]), up);
     assert_eq!(migrate(&url, &[]), "nothing to do\n");
     assert_eq!(
         migrate(&url, &["--down-to", "1"]),
-        "undid V3__waiting_bounds\nundid V2__pending_uploads\n"
+        "undid V4__expiry_indexes\nundid V3__waiting_bounds\nundid V2__pending_uploads\n"
     );
     assert_eq!(
         migrate(&url, &[]),
-        "applied V2__pending_uploads\napplied V3__waiting_bounds\n"
+        "applied V2__pending_uploads\napplied V3__waiting_bounds\n\
+         applied V4__expiry_indexes\n"
     );
     assert_eq!(migrate(&url, &["--down-to", "0"]), back);
     assert_eq!(db_value::<i64>(&url, TABLES).await, 0);

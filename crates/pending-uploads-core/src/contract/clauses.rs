@@ -122,6 +122,10 @@ macro_rules! contract_tests {
                 an_expired_file_cannot_be_acked,
                 an_acked_file_expires_too,
             }
+            long_feeds {
+                a_row_behind_a_quiet_stretch_is_seen,
+                the_rows_of_an_hour_are_found,
+            }
             listing {
                 the_list_is_what_is_still_to_be_taken,
                 the_list_has_whole_records,

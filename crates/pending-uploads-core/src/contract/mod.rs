@@ -61,6 +61,7 @@ pub mod expiry;
 pub mod feed;
 pub mod isolation;
 pub mod listing;
+pub mod long_feeds;
 pub mod misuse;
 pub mod moving;
 pub mod pruning;

@@ -97,7 +97,8 @@ async fn a_database_that_holds_something_is_not_filled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_without_all_tables_is_neither_read_nor_filled() {
     let database = TestDatabase::create();
-    for version in 0..migrate::newest_version() {
+    // The steps after the third change no table.
+    for version in 0..3 {
         migrate::up_to(&connect(&database), version).await.unwrap();
         let config = config(&database);
         let read = PgArchive::open(&config).await.unwrap_err();

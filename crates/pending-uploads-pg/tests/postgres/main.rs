@@ -9,5 +9,6 @@ mod archive;
 mod behaviour;
 mod contract;
 mod migrations;
+mod plans;
 mod support;
 mod sweeping;

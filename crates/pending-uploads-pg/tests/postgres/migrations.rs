@@ -4,10 +4,11 @@ use pending_uploads_pg::migrate::{self, MigrateError};
 use pending_uploads_pg::{Database, Schema, SchemaPart};
 use pg_cluster::TestDatabase;
 
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "V1__workspaces_and_feed",
     "V2__pending_uploads",
     "V3__waiting_bounds",
+    "V4__expiry_indexes",
 ];
 
 async fn parts(database: &Database) -> (SchemaPart, SchemaPart) {
@@ -39,6 +40,7 @@ async fn steps_are_applied_once_undone_and_applied_again() {
     );
     assert!(migrate::up(&database).await.unwrap().is_empty());
 
+    assert_eq!(migrate::down_to(&database, 3).await.unwrap(), [STEPS[3]]);
     assert_eq!(migrate::down_to(&database, 2).await.unwrap(), [STEPS[2]]);
     assert_eq!(
         parts(&database).await,
@@ -75,12 +77,12 @@ async fn a_version_that_nobody_knows_is_refused() {
     let test_database = TestDatabase::create();
     let database = crate::support::connect(&test_database);
     for refused in [
-        migrate::up_to(&database, 4).await,
+        migrate::up_to(&database, 5).await,
         migrate::down_to(&database, 9).await,
     ] {
         assert!(matches!(
             refused,
-            Err(MigrateError::NoSuchVersion { newest: 3, .. })
+            Err(MigrateError::NoSuchVersion { newest: 4, .. })
         ));
     }
 }

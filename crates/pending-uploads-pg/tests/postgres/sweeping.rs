@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pending_uploads_core::{
-    FileId, Filename, ManualClock, Mimetype, PendingUpload, Storage, StorageExt, SweepPolicy,
-    Timestamp,
+    ActivityLog, ActivityQuery, FeedStart, FileId, Filename, ManualClock, Mimetype, PendingUpload,
+    Storage, StorageExt, SweepPolicy, Timestamp,
 };
-use pending_uploads_pg::{Database, PgStorage, StorageConfig};
+use pending_uploads_pg::{Database, PgActivityLog, PgStorage, StorageConfig};
 use pg_cluster::TestDatabase;
 use tokio_postgres::Client;
 
@@ -98,6 +98,7 @@ async fn a_sweep_passes_by_a_feed_that_a_callers_transaction_holds() {
         .ack(acked.workspace_id, acked.file_id)
         .await
         .unwrap();
+    let expired = it.publish().await;
     it.clock.advance(Duration::from_hours(25));
     it.db
         .batch_execute(&format!(
@@ -107,7 +108,7 @@ async fn a_sweep_passes_by_a_feed_that_a_callers_transaction_holds() {
         .await
         .unwrap();
 
-    assert_eq!(it.sweep().await, [acked.file_id]);
+    assert_eq!(it.sweep().await, [acked.file_id, expired.file_id]);
     it.db.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(it.sweep().await, [held.file_id]);
 }
@@ -128,6 +129,27 @@ async fn acked_files_of_many_workspaces_are_swept_together() {
     let mut swept = it.sweep().await;
     swept.sort();
     assert_eq!(swept, acked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_files_of_many_workspaces_are_swept_together() {
+    let it = Sweeping::new().await;
+    let mut expired = Vec::new();
+    for _ in 0..20 {
+        expired.push(it.publish().await);
+    }
+    it.clock.advance(Duration::from_hours(25));
+    let mut swept = it.sweep().await;
+    swept.sort();
+    let ids: Vec<_> = expired.iter().map(|upload| upload.file_id).collect();
+    assert_eq!(swept, ids);
+    let feed = PgActivityLog::new(&it.database, it.clock.clone());
+    for upload in expired {
+        let newest = ActivityQuery::from_start(FeedStart::Newest);
+        let rows = feed.list(upload.workspace_id, &newest).await.unwrap();
+        let seqs: Vec<_> = rows.iter().map(|row| row.seq.0).collect();
+        assert_eq!(seqs, [2, 1]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
