@@ -1,7 +1,61 @@
 //! How fast a server is, beside what its database, its disk and its web framework could do on the
 //! same machine at the same time.
 
+mod cell;
+mod cli;
+mod client;
 mod error;
+mod figures;
 mod load;
+mod measure;
+mod meters;
+mod output;
+mod report;
+mod run;
+mod scenarios;
+mod setup;
+mod site;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Arguments, Wish};
+use crate::error::BenchError;
+
+/// What a shell says of a program that died of Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(BenchError::Interrupted) => INTERRUPTED.into(),
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), BenchError> {
+    let plan = arguments.plan();
+    if arguments.wish() == Wish::List {
+        let names = plan.selection.cells();
+        let names: Vec<_> = names.iter().map(|cell| format!("{cell}\n")).collect();
+        return output::print(&names.concat());
+    }
+    let earlier = arguments.compare.as_deref().map(report::read).transpose()?;
+    setup::allow_many_connections()?;
+    let measured = run::run(&plan, setup::about(&plan));
+    let outcome = setup::runtime()?.block_on(setup::unless_interrupted(measured))?;
+    output::print(&report::table(&outcome.report))?;
+    output::print(&report::statements(&outcome.statements))?;
+    if let Some(earlier) = &earlier {
+        output::print(&report::comparison(&outcome.report, earlier))?;
+    }
+    if let Some(path) = arguments.json.clone().or_else(|| setup::json_path(&plan)) {
+        report::write(&outcome.report, &path)?;
+        output::progress(&format!("the figures are in {}", path.display()));
+    }
+    Ok(())
+}
