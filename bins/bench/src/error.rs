@@ -1,5 +1,7 @@
 //! What can go wrong with a benchmark.
 
+use crate::floors::FloorError;
+
 /// A benchmark that could not be run to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
@@ -9,4 +11,7 @@ pub(crate) enum BenchError {
     /// A worker panicked.
     #[error("a worker of the load died")]
     WorkerDied,
+    /// A floor could not be measured.
+    #[error("a floor cannot be measured")]
+    Floor(#[from] FloorError),
 }
