@@ -11,6 +11,8 @@ use crate::error::BenchError;
 
 /// The precision of a latency: two significant digits of it are kept.
 const SIGNIFICANT_DIGITS: u8 = 2;
+/// The longest latency that is kept, in microseconds: an hour.
+const LONGEST_MICROS: u64 = 3_600_000_000;
 
 /// What is done over and over, by one connection at a time.
 pub(crate) trait Worker: Send + 'static {
@@ -42,7 +44,8 @@ impl Yield {
             turns: 0,
             bytes: 0,
             elapsed: Duration::ZERO,
-            latencies: Histogram::new(SIGNIFICANT_DIGITS).map_err(|_| BenchError::Histogram)?,
+            latencies: Histogram::new_with_max(LONGEST_MICROS, SIGNIFICANT_DIGITS)
+                .map_err(|_| BenchError::Histogram)?,
         })
     }
 
@@ -92,4 +95,22 @@ async fn work(
         own.note(bytes, turn_begun.elapsed());
     }
     Ok(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_is_kept_to_two_digits_however_long_it_was() {
+        for latency in [20, 20_000, 20_000_000, 3_600_000_000] {
+            let mut noted = Yield::nothing().unwrap();
+            noted.note(1, Duration::from_micros(latency));
+            let kept = noted.latencies.max();
+            assert!(
+                kept.abs_diff(latency) * 100 <= latency,
+                "{kept} for {latency}"
+            );
+        }
+    }
 }
