@@ -1,25 +1,32 @@
 //! The disk's floor: `dd`, in the folder that the data folder is in.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::FloorError;
+use super::{Content, FloorError};
 use crate::error::BenchError;
 use crate::load::{Extent, Worker, Yield, drive};
 
+const PIECE_BYTES: usize = 1024 * 1024;
+
 /// Writes files of `size` bytes in `folder`, `at_once` of them at a time, each by a `dd` of its own
 /// that syncs what it wrote. A later file replaces an earlier one; none is left.
+///
+/// The bytes are random ones, out of the system's cache: there are disks to which zeros are no work.
 pub(crate) async fn write(
     folder: &Path,
     size: u64,
     at_once: usize,
     extent: Extent,
 ) -> Result<Yield, BenchError> {
-    let places = Place::make(folder, at_once)?;
-    let writers = places.paths.iter().map(|path| Dd::writing(path, size));
+    let place = Place::make(folder, size)?;
+    let writers = (0..at_once).map(|number| place.writing(number));
     drive(writers.collect(), extent).await
 }
 
@@ -31,30 +38,57 @@ pub(crate) async fn read(
     at_once: usize,
     extent: Extent,
 ) -> Result<Yield, BenchError> {
-    let places = Place::make(folder, at_once)?;
-    for path in &places.paths {
-        Dd::writing(path, size).turn().await?;
+    let place = Place::make(folder, size)?;
+    for number in 0..at_once {
+        place.writing(number).turn().await?;
     }
-    let readers = places.paths.iter().map(|path| Dd::reading(path, size));
+    let readers = (0..at_once).map(|number| place.reading(number));
     drive(readers.collect(), extent).await
 }
 
-/// A folder of one's own, and the files in it.
+/// A folder of one's own, with a file that the others are copies of.
 struct Place {
-    paths: Vec<PathBuf>,
-    _folder: tempfile::TempDir,
+    size: u64,
+    folder: TempDir,
 }
 
 impl Place {
-    fn make(folder: &Path, count: usize) -> Result<Self, FloorError> {
-        let own = tempfile::Builder::new()
+    fn make(folder: &Path, size: u64) -> Result<Self, FloorError> {
+        let folder = tempfile::Builder::new()
             .prefix("floor-")
             .tempdir_in(folder)?;
-        let path = |number: usize| own.path().join(number.to_string());
-        Ok(Self {
-            paths: (0..count).map(path).collect(),
-            _folder: own,
-        })
+        let place = Self { size, folder };
+        let mut source = File::create_new(place.source())?;
+        for piece in Content::random()?.pieces(size, PIECE_BYTES) {
+            source.write_all(&piece)?;
+        }
+        // Or it would be written while the others are.
+        source.sync_data()?;
+        Ok(place)
+    }
+
+    fn source(&self) -> PathBuf {
+        self.folder.path().join("source")
+    }
+
+    fn file(&self, number: usize) -> PathBuf {
+        self.folder.path().join(number.to_string())
+    }
+
+    fn writing(&self, number: usize) -> Dd {
+        let (from, to) = (self.source(), self.file(number));
+        let synced = OsString::from("conv=fdatasync");
+        Dd {
+            operands: vec![named("if=", &from), named("of=", &to), synced],
+            size: self.size,
+        }
+    }
+
+    fn reading(&self, number: usize) -> Dd {
+        Dd {
+            operands: vec![named("if=", &self.file(number)), "of=/dev/null".into()],
+            size: self.size,
+        }
     }
 }
 
@@ -65,26 +99,6 @@ struct Dd {
 }
 
 impl Dd {
-    fn writing(path: &Path, size: u64) -> Self {
-        let from = OsString::from("if=/dev/zero");
-        let count = format!("count={size}").into();
-        let operands = ["iflag=count_bytes", "conv=fdatasync"].map(OsString::from);
-        Self {
-            operands: [from, named("of=", path), count]
-                .into_iter()
-                .chain(operands)
-                .collect(),
-            size,
-        }
-    }
-
-    fn reading(path: &Path, size: u64) -> Self {
-        Self {
-            operands: vec![named("if=", path), "of=/dev/null".into()],
-            size,
-        }
-    }
-
     async fn run(&self) -> Result<(), FloorError> {
         let output = Command::new("dd")
             .args(["bs=1M", "status=none"])
@@ -130,10 +144,11 @@ mod tests {
     #[tokio::test]
     async fn dd_writes_as_many_bytes_as_it_was_told_and_nothing_is_left() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("one");
-        Dd::writing(&path, 2_500_000).turn().await.unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().len(), 2_500_000);
-        fs::remove_file(path).unwrap();
+        let place = Place::make(folder.path(), 2_500_000).unwrap();
+        place.writing(1).turn().await.unwrap();
+        let [written, source] = [place.file(1), place.source()].map(|path| fs::read(path).unwrap());
+        assert!(written == source && written.len() == 2_500_000);
+        drop(place);
 
         for yielded in [
             write(folder.path(), 2_500_000, 2, FEW).await.unwrap(),
@@ -147,10 +162,8 @@ mod tests {
     #[tokio::test]
     async fn what_dd_says_of_its_failure_is_handed_on() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Dd::reading(&folder.path().join("none"), 1)
-            .run()
-            .await
-            .unwrap_err();
-        assert!(error.to_string().contains("none"), "{error}");
+        let place = Place::make(folder.path(), 1).unwrap();
+        let error = place.reading(7).run().await.unwrap_err();
+        assert!(error.to_string().contains("/7"), "{error}");
     }
 }
