@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::cell::{Backend, Scale, Selection};
+use crate::floors::command::FloorArguments;
+use crate::floors::servers::{self, FloorServer};
 use crate::measure::Effort;
 
 const FULL_SECONDS: f64 = 3.0;
@@ -19,12 +21,14 @@ const FULL_RUNS: u32 = 3;
 /// synced to the disk as in production; what counts is the disk with the folder for temporary files
 /// (TMPDIR). Nothing is left, also after Ctrl-C.
 #[derive(Debug, Parser)]
-#[command(bin_name = "cargo xtask bench")]
+#[command(bin_name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag of the command line"
 )]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) task: Option<Task>,
     /// Only show that everything runs, within a minute: the figures mean nothing.
     #[arg(long)]
     smoke: bool,
@@ -61,7 +65,21 @@ pub(crate) struct Arguments {
     list: bool,
 }
 
-/// What is to be done.
+/// What is done instead of measuring cells.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Measure one floor alone, and print its figures.
+    Floor(FloorArguments),
+    /// Start a server that is a floor, print its address and its process, and end it when stdin
+    /// closes.
+    #[command(subcommand)]
+    Serve(FloorServer),
+    /// Be a server that is a floor, until stdin closes.
+    #[command(name = servers::COMMAND, hide = true, subcommand)]
+    FloorServer(FloorServer),
+}
+
+/// What is to be done with the cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     List,

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use pg_cluster::ClusterError;
 
+use crate::floors::FloorError;
+
 /// A benchmark that could not be run to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
@@ -76,6 +78,9 @@ pub(crate) enum BenchError {
     /// Files that were uploaded and announced, and did not come.
     #[error("not all files arrived within a minute of the last upload")]
     NotArrived,
+    /// A floor could not be measured.
+    #[error("a floor cannot be measured")]
+    Floor(#[from] FloorError),
     /// Somebody pressed Ctrl-C.
     #[error("interrupted")]
     Interrupted,

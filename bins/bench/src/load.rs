@@ -12,6 +12,8 @@ use crate::figures::{Figure, Figures};
 
 /// The precision of a latency: two significant digits of it are kept.
 const SIGNIFICANT_DIGITS: u8 = 2;
+/// The longest latency that is kept, in microseconds: an hour.
+const LONGEST_MICROS: u64 = 3_600_000_000;
 /// The percentiles, and how many turns each needs.
 const PERCENTILES: [(Figure, f64, u64); 3] = [
     (Figure::P50Millis, 0.5, 1),
@@ -50,7 +52,8 @@ impl Yield {
             turns: 0,
             bytes: 0,
             elapsed: Duration::ZERO,
-            latencies: Histogram::new(SIGNIFICANT_DIGITS).map_err(|_| BenchError::Histogram)?,
+            latencies: Histogram::new_with_max(LONGEST_MICROS, SIGNIFICANT_DIGITS)
+                .map_err(|_| BenchError::Histogram)?,
         })
     }
 
@@ -165,5 +168,18 @@ mod tests {
         assert_eq!(figures.get(Figure::P999Millis), None);
         let p99 = figures.get(Figure::P99Millis).unwrap();
         assert!((2.9..3.1).contains(&p99), "{p99}");
+    }
+
+    #[test]
+    fn a_latency_is_kept_to_two_digits_however_long_it_was() {
+        for latency in [20, 20_000, 20_000_000, 3_600_000_000] {
+            let mut noted = Yield::nothing().unwrap();
+            noted.note(1, Duration::from_micros(latency));
+            let kept = noted.latencies.max();
+            assert!(
+                kept.abs_diff(latency) * 100 <= latency,
+                "{kept} for {latency}"
+            );
+        }
     }
 }

@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod error;
 mod figures;
+mod floors;
 mod load;
 mod measure;
 mod meters;
@@ -16,18 +17,22 @@ mod scenarios;
 mod setup;
 mod site;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Arguments, Wish};
+use crate::cli::{Arguments, Task, Wish};
 use crate::error::BenchError;
+use crate::floors::FloorError;
+use crate::floors::command::FloorArguments;
+use crate::floors::servers::FloorServer;
 
 /// What a shell says of a program that died of Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(BenchError::Interrupted) => INTERRUPTED.into(),
         Err(error) => {
@@ -37,7 +42,30 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), BenchError> {
+fn run(mut arguments: Arguments) -> Result<(), BenchError> {
+    match arguments.task.take() {
+        None => measure(&arguments),
+        Some(Task::Floor(floor)) => measure_floor(&floor),
+        Some(Task::Serve(server)) => serve(&server),
+        Some(Task::FloorServer(server)) => server.run(),
+    }
+}
+
+fn measure_floor(arguments: &FloorArguments) -> Result<(), BenchError> {
+    let figures = setup::runtime()?.block_on(arguments.run())?;
+    output::print(&format!("{figures}\n"))
+}
+
+fn serve(server: &FloorServer) -> Result<(), BenchError> {
+    let own = std::env::current_exe().map_err(FloorError::from)?;
+    let running = server.launch(&own)?;
+    let (address, pid) = (running.address(), running.pid());
+    output::print(&format!("{address} {pid}\n"))?;
+    io::copy(&mut io::stdin(), &mut io::sink()).map_err(FloorError::from)?;
+    Ok(())
+}
+
+fn measure(arguments: &Arguments) -> Result<(), BenchError> {
     let plan = arguments.plan();
     if arguments.wish() == Wish::List {
         let names = plan.selection.cells();

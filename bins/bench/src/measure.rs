@@ -58,7 +58,7 @@ pub(crate) async fn prepare(
     site: &Site<'_>,
     effort: Effort,
 ) -> Result<Option<Prepared>, BenchError> {
-    Prepared::of(cell, site, effort.scale, effort.window).await
+    Prepared::of(cell, site.address()?, effort.scale, effort.window).await
 }
 
 /// Measures a cell, and answers its rows: one, but for a mixed hour.

@@ -197,12 +197,7 @@ impl Site<'_> {
         &self,
         number: usize,
     ) -> Result<Arc<Vec<Workspace>>, BenchError> {
-        let mut connection = Connection::open(self.address()?).await?;
-        let mut workspaces = Vec::with_capacity(number);
-        for _ in 0..number {
-            workspaces.push(register(&mut connection).await?);
-        }
-        Ok(Arc::new(workspaces))
+        workspaces(self.address()?, number).await
     }
 
     /// Ends the server at once, and removes the store.
@@ -214,6 +209,19 @@ impl Site<'_> {
 /// Where a server listens.
 pub(crate) fn address_of(server: &Server) -> Result<SocketAddr, BenchError> {
     server.address().parse().map_err(|_| BenchError::NoHttp)
+}
+
+/// Registers so many workspaces with the server at `address`.
+pub(crate) async fn workspaces(
+    address: SocketAddr,
+    number: usize,
+) -> Result<Arc<Vec<Workspace>>, BenchError> {
+    let mut connection = Connection::open(address).await?;
+    let mut workspaces = Vec::with_capacity(number);
+    for _ in 0..number {
+        workspaces.push(register(&mut connection).await?);
+    }
+    Ok(Arc::new(workspaces))
 }
 
 async fn register(connection: &mut Connection) -> Result<Workspace, BenchError> {

@@ -212,20 +212,19 @@ pub(crate) struct Cycle {
 }
 
 impl Cycle {
-    /// Prepares it; the workspace may have rows already.
+    /// Prepares it. A first file gives the workspace a row to begin after.
     pub(crate) async fn begin(
         mut connection: Connection,
         workspace: &Workspace,
         form: Arc<Form>,
     ) -> Result<Self, BenchError> {
+        let path = workspace.path("chat/uploads");
+        let request = Request::upload(&path, Some(&workspace.token), Arc::clone(&form));
+        upload(&mut connection, &request).await?;
         let cursor = newest_row(&mut connection, workspace).await?;
         Ok(Self {
             connection,
-            upload: Request::upload(
-                &workspace.path("chat/uploads"),
-                Some(&workspace.token),
-                Arc::clone(&form),
-            ),
+            upload: request,
             workspace: workspace.clone(),
             bytes: form.content_bytes(),
             cursor,
@@ -266,14 +265,16 @@ pub(crate) fn ack_request(workspace: &Workspace, file_id: &str) -> Request {
     Request::post(&path, Some(&workspace.token), "")
 }
 
-/// The id of the newest row of a feed; none when it is empty.
+/// The id of the newest row of a feed, which comes first; none when it is empty.
 pub(crate) async fn newest_row(
     connection: &mut Connection,
     workspace: &Workspace,
 ) -> Result<Option<String>, BenchError> {
     let path = workspace.path("activity?limit=1");
     let request = Request::get(&path, Some(&workspace.token));
-    last_row(connection.call(&request).await?)
+    let rows: Vec<Value> = serde_json::from_slice(connection.call(&request).await?)?;
+    let id = rows.first().and_then(|row| row["id"].as_str());
+    Ok(id.map(str::to_owned))
 }
 
 /// The id of the last row of an answer of the feed.

@@ -12,7 +12,7 @@ use crate::scenarios::jobs::{
     self, Ack, Cycle, Fetch, Job, Poll, Queue, Round, Upload, ack_request, content_request,
     newest_row, poll_path,
 };
-use crate::site::{Site, WORKSPACES, Workspace};
+use crate::site::{WORKSPACES, Workspace, workspaces};
 
 /// The most files in one request.
 const BATCH: u64 = 64;
@@ -43,17 +43,18 @@ pub(crate) enum Prepared {
 }
 
 impl Prepared {
-    /// Prepares the load of a cell that is a closed loop; none for other cells. `window` is how
+    /// Prepares the load of a cell on the server at `address`, if it is a closed loop; none for other
+    /// cells. `window` is how
     /// long it will be.
     pub(crate) async fn of(
         cell: Cell,
-        site: &Site<'_>,
+        address: SocketAddr,
         scale: Scale,
         window: Duration,
     ) -> Result<Option<Self>, BenchError> {
-        let workspaces = site.workspaces(WORKSPACES).await?;
+        let workspaces = workspaces(address, WORKSPACES).await?;
         let builder = Builder {
-            site,
+            address,
             workspaces,
             scale,
         };
@@ -131,13 +132,13 @@ impl Prepared {
     }
 }
 
-struct Builder<'a> {
-    site: &'a Site<'a>,
+struct Builder {
+    address: SocketAddr,
     workspaces: Arc<Vec<Workspace>>,
     scale: Scale,
 }
 
-impl Builder<'_> {
+impl Builder {
     fn uploads(&self, files: u64, bytes: u64) -> Vec<Request> {
         let form = Arc::new(Form::new(files, bytes));
         let workspaces = self.workspaces.iter();
@@ -158,7 +159,7 @@ impl Builder<'_> {
             1
         };
         let requests = self.uploads(in_one, bytes);
-        let mut connection = Connection::open(self.site.address()?).await?;
+        let mut connection = Connection::open(self.address).await?;
         let mut stock = Vec::new();
         let places = (0..requests.len()).cycle();
         // Only as many requests as it takes.
@@ -200,7 +201,7 @@ impl Builder<'_> {
 
     async fn idle_poll(&self) -> Result<Prepared, BenchError> {
         self.stock(WORKSPACES as u64 * BATCH, KB).await?;
-        let mut connection = Connection::open(self.site.address()?).await?;
+        let mut connection = Connection::open(self.address).await?;
         let mut polls = Vec::new();
         for workspace in &*self.workspaces {
             let cursor = newest_row(&mut connection, workspace).await?;
@@ -213,7 +214,7 @@ impl Builder<'_> {
     }
 
     async fn busy_poll(&self) -> Result<Prepared, BenchError> {
-        let mut connection = Connection::open(self.site.address()?).await?;
+        let mut connection = Connection::open(self.address).await?;
         for workspace in &*self.workspaces {
             for files in [BATCH, BUSY_ROWS - BATCH] {
                 let form = Arc::new(Form::new(files, KB));
