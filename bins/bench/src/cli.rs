@@ -86,16 +86,16 @@ pub(crate) enum Wish {
     Measure,
 }
 
-/// Whether something beside the cells is wanted.
+/// Whether something is measured or shown that need not be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Beside {
-    Wanted,
-    Unwanted,
+pub(crate) enum Wanted {
+    Yes,
+    No,
 }
 
-impl Beside {
+impl Wanted {
     fn when(wanted: bool) -> Self {
-        if wanted { Self::Wanted } else { Self::Unwanted }
+        if wanted { Self::Yes } else { Self::No }
     }
 }
 
@@ -105,8 +105,8 @@ pub(crate) struct Plan {
     pub(crate) selection: Selection,
     pub(crate) effort: Effort,
     pub(crate) runs: u32,
-    pub(crate) floors: Beside,
-    pub(crate) statements: Beside,
+    pub(crate) floors: Wanted,
+    pub(crate) statements: Wanted,
     pub(crate) settings: Vec<(String, String)>,
 }
 
@@ -138,8 +138,8 @@ impl Arguments {
                 window: self.seconds.unwrap_or(Duration::from_secs_f64(seconds)),
             },
             runs: self.runs.unwrap_or(runs),
-            floors: Beside::when(!self.no_floors),
-            statements: Beside::when(self.statements),
+            floors: Wanted::when(!self.no_floors),
+            statements: Wanted::when(self.statements),
             settings: self.set.clone(),
         }
     }

@@ -1,19 +1,19 @@
 //! Measuring one cell.
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::cell::{Cell, GB, KB, MB, Scale, Scenario};
 use crate::error::BenchError;
 use crate::figures::{Figure, Figures};
 use crate::load::{Extent, Yield, drive};
 use crate::meters::{CountingProxy, Statement, statements_between};
-use crate::scenarios::{self, Prepared, Rows};
+use crate::scenarios::{self, Job, Prepared, Rows, Stock};
 use crate::site::{Site, address_of};
 
 /// How long small loads run before anything counts.
@@ -58,7 +58,11 @@ pub(crate) async fn prepare(
     site: &Site<'_>,
     effort: Effort,
 ) -> Result<Option<Prepared>, BenchError> {
-    Prepared::of(cell, site.address()?, effort.scale, effort.window).await
+    let stock = match effort.scale {
+        Scale::Full => Stock::Plenty,
+        Scale::Smoke => Stock::Few,
+    };
+    Prepared::of(cell, site.address()?, stock, effort.window).await
 }
 
 /// Measures a cell, and answers its rows: one, but for a mixed hour.
@@ -68,88 +72,118 @@ pub(crate) async fn measure(
     prepared: Option<&Prepared>,
     effort: Effort,
 ) -> Result<Rows, BenchError> {
-    let extent = Extent {
-        duration: effort.window_of(cell),
-        turns: u64::MAX,
-    };
+    let window = effort.window_of(cell);
     let figures = match (prepared, cell.scenario) {
-        (None, Scenario::Mixed) => {
-            return scenarios::mixed(site, cell.at_once, extent.duration).await;
-        }
+        (None, Scenario::Mixed) => return scenarios::mixed(site, cell.at_once, window).await,
         (None, Scenario::Idle) => scenarios::idle(site).await?,
         (None, Scenario::Waiters) => scenarios::waiters(site, cell.at_once).await?,
-        (None, _) => scenarios::arrival(cell, site, extent).await?,
-        (Some(prepared), _) if never_ends(cell, effort.scale) => {
-            stream(site, prepared, cell.at_once, extent.duration).await?
+        (None, _) => scenarios::arrival(cell, site, window).await?,
+        (Some(prepared), _) => {
+            let meters = site.meters();
+            let running = Running::start(site.address()?, cell, prepared, effort).await?;
+            let begun = meters.begin().await?;
+            let yielded = running.finish().await?;
+            meters.end(&begun, &yielded).await?
         }
-        (Some(prepared), _) => turns(cell, site, prepared, extent).await?,
     };
     Ok(vec![(None, figures)])
 }
 
-/// Whether the files are too large to be waited for.
-pub(crate) fn never_ends(cell: Cell, scale: Scale) -> bool {
-    cell.bytes >= GB && (scale == Scale::Smoke || cell.at_once > WHOLE_GB_FILES)
-}
-
-/// Whole turns: those under way at the end of the window are waited for.
-async fn turns(
+/// Puts the server at `address` under the load of a cell that is a closed loop.
+pub(crate) async fn load(
+    address: SocketAddr,
     cell: Cell,
-    site: &Site<'_>,
     prepared: &Prepared,
-    extent: Extent,
-) -> Result<Figures, BenchError> {
-    let moved = Arc::default();
-    let address = site.address()?;
-    let workers = async || prepared.workers(address, cell.at_once, &moved).await;
-    if cell.bytes <= 100 * KB && prepared.turns() == u64::MAX {
-        let warm_up = Extent {
-            duration: WARM_UP.min(extent.duration),
-            turns: u64::MAX,
-        };
-        drive(workers().await?, warm_up).await?;
-    }
-    let extent = Extent {
-        turns: prepared.turns(),
-        ..extent
-    };
-    let workers = workers().await?;
-    let meters = site.meters();
-    let begun = meters.begin().await?;
-    let yielded = drive(workers, extent).await?;
-    meters.end(&begun, &yielded).await
+    effort: Effort,
+) -> Result<Yield, BenchError> {
+    let running = Running::start(address, cell, prepared, effort).await?;
+    running.finish().await
 }
 
-/// Bytes that move within the window; what is under way is cut off then.
-async fn stream(
-    site: &Site<'_>,
-    prepared: &Prepared,
-    at_once: usize,
-    window: Duration,
-) -> Result<Figures, BenchError> {
-    let moved = Arc::new(AtomicU64::new(0));
-    let workers = prepared.workers(site.address()?, at_once, &moved).await?;
-    let for_ever = Extent {
-        duration: Duration::MAX,
+/// A load that is warm.
+enum Running {
+    /// Whole turns: those under way at the end of the window are waited for.
+    Turns(Vec<Job>, Extent),
+    /// Files too large to be waited for: bytes that move within the window count, and what is under
+    /// way then is cut off.
+    Stream {
+        load: JoinSet<Result<Yield, BenchError>>,
+        moved: Arc<AtomicU64>,
+        window: Duration,
+    },
+}
+
+impl Running {
+    async fn start(
+        address: SocketAddr,
+        cell: Cell,
+        prepared: &Prepared,
+        effort: Effort,
+    ) -> Result<Self, BenchError> {
+        let window = effort.window_of(cell);
+        let moved = Arc::new(AtomicU64::new(0));
+        let workers = async || prepared.workers(address, cell.at_once, &moved).await;
+        if never_ends(cell, effort.scale) {
+            let mut load = JoinSet::new();
+            load.spawn(drive(workers().await?, for_so_long(Duration::MAX)));
+            during(&mut load, FILLING.min(window)).await?;
+            return Ok(Self::Stream {
+                load,
+                moved,
+                window,
+            });
+        }
+        if cell.bytes <= 100 * KB && prepared.turns() == u64::MAX {
+            drive(workers().await?, for_so_long(WARM_UP.min(window))).await?;
+        }
+        let extent = Extent {
+            duration: window,
+            turns: prepared.turns(),
+        };
+        Ok(Self::Turns(workers().await?, extent))
+    }
+
+    async fn finish(self) -> Result<Yield, BenchError> {
+        match self {
+            Self::Turns(workers, extent) => drive(workers, extent).await,
+            Self::Stream {
+                mut load,
+                moved,
+                window,
+            } => {
+                let (clock, before) = (Instant::now(), moved.load(Ordering::Relaxed));
+                during(&mut load, window).await?;
+                let mut yielded = Yield::nothing()?;
+                yielded.bytes = moved.load(Ordering::Relaxed) - before;
+                yielded.elapsed = clock.elapsed();
+                Ok(yielded)
+            }
+        }
+    }
+}
+
+/// Lets a load run that never ends, unless it fails.
+async fn during(
+    load: &mut JoinSet<Result<Yield, BenchError>>,
+    time: Duration,
+) -> Result<(), BenchError> {
+    match timeout(time, load.join_next()).await {
+        Err(_) => Ok(()),
+        Ok(Some(Ok(Err(error)))) => Err(error),
+        Ok(_) => Err(BenchError::WorkerDied),
+    }
+}
+
+fn for_so_long(duration: Duration) -> Extent {
+    Extent {
+        duration,
         turns: u64::MAX,
-    };
-    let mut load = pin!(drive(workers, for_ever));
-    let meters = site.meters();
-    // It ends before only when it fails.
-    tokio::select! {
-        ended = &mut load => return Err(ended.err().unwrap_or(BenchError::WorkerDied)),
-        () = sleep(FILLING.min(window)) => {}
     }
-    let begun = meters.begin().await?;
-    let (clock, before) = (Instant::now(), moved.load(Ordering::Relaxed));
-    tokio::select! {
-        ended = &mut load => return Err(ended.err().unwrap_or(BenchError::WorkerDied)),
-        () = sleep(window) => {}
-    }
-    let mut yielded = Yield::nothing()?;
-    yielded.bytes = moved.load(Ordering::Relaxed) - before;
-    yielded.elapsed = clock.elapsed();
-    meters.end(&begun, &yielded).await
+}
+
+/// Whether the files are too large to be waited for.
+fn never_ends(cell: Cell, scale: Scale) -> bool {
+    cell.bytes >= GB && (scale == Scale::Smoke || cell.at_once > WHOLE_GB_FILES)
 }
 
 /// What a turn costs when it is alone, whatever the clock says.
@@ -204,10 +238,7 @@ fn exactly(turns: u64) -> Extent {
     }
 }
 
-async fn connected(
-    prepared: &Prepared,
-    address: SocketAddr,
-) -> Result<Vec<scenarios::Job>, BenchError> {
+async fn connected(prepared: &Prepared, address: SocketAddr) -> Result<Vec<Job>, BenchError> {
     prepared.workers(address, 1, &Arc::default()).await
 }
 

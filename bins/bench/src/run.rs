@@ -1,9 +1,10 @@
 //! All runs: first each cell once, then each cell once more.
 
+use crate::beside::Beside;
 use crate::cell::Cell;
-use crate::cli::{Beside, Plan};
+use crate::cli::{Plan, Wanted};
 use crate::error::BenchError;
-use crate::measure::{count, measure, prepare};
+use crate::measure::{Count, count, measure, prepare};
 use crate::meters::Statement;
 use crate::output::progress;
 use crate::report::Report;
@@ -32,9 +33,10 @@ pub(crate) async fn run(plan: &Plan, about: Vec<String>) -> Result<Outcome, Benc
         statements: Vec::new(),
     };
     for run in 1..=plan.runs {
+        let mut beside = Beside::begin(&host, plan.effort);
         for group in cells.chunk_by(Cell::shares_site_with) {
             progress(&format!("run {run} of {}: {}", plan.runs, group[0]));
-            measure_group(plan, &host, group, &mut outcome).await?;
+            measure_group(plan, &host, group, &mut beside, &mut outcome).await?;
         }
     }
     Ok(outcome)
@@ -45,6 +47,7 @@ async fn measure_group(
     plan: &Plan,
     host: &Host,
     group: &[Cell],
+    beside: &mut Beside<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), BenchError> {
     let first = group[0];
@@ -52,19 +55,22 @@ async fn measure_group(
     let prepared = prepare(first, &site, plan.effort).await?;
     let alone = match &prepared {
         Some(prepared) => count(first, &site, prepared).await?,
-        None => crate::measure::Count::default(),
+        None => Count::default(),
     };
     let is_new = !outcome
         .statements
         .iter()
         .any(|(name, _)| *name == first.to_string());
-    if plan.statements == Beside::Wanted && is_new && !alone.statements.is_empty() {
+    if plan.statements == Wanted::Yes && is_new && !alone.statements.is_empty() {
         let list = (first.to_string(), alone.statements);
         outcome.statements.push(list);
     }
     for cell in group {
         for (kind, mut figures) in measure(*cell, &site, prepared.as_ref(), plan.effort).await? {
             figures.extend(alone.figures.clone());
+            if plan.floors == Wanted::Yes {
+                figures.extend(beside.ratios(*cell, &figures).await?);
+            }
             let name = match kind {
                 Some(kind) => format!("{cell}: {kind}"),
                 None => cell.to_string(),
@@ -74,6 +80,7 @@ async fn measure_group(
                 .add(&cell.scenario.to_string(), &name, figures);
         }
     }
+    beside.end_group();
     site.end();
     Ok(())
 }

@@ -74,7 +74,7 @@ impl Host {
     /// A server on a fresh store of the backend.
     pub(crate) async fn open(&self, backend: Backend) -> Result<Site<'_>, BenchError> {
         let store = match (&self.cluster, backend) {
-            (Some(cluster), Backend::Postgres) => self.fresh_database(cluster).await?,
+            (Some(cluster), Backend::Postgres) => self.database(cluster).await?,
             _ => Store::Folder(DataFolder::create()),
         };
         let server = self.server(&store.url());
@@ -85,44 +85,58 @@ impl Host {
         })
     }
 
-    async fn fresh_database<'a>(&self, cluster: &'a Cluster) -> Result<Store<'a>, BenchError> {
+    async fn database<'a>(&self, cluster: &'a Cluster) -> Result<Store<'a>, BenchError> {
         let name = format!("bench_{}", Uuid::new_v4().simple());
         let create = format!("CREATE DATABASE {name} TEMPLATE {}", self.template);
         cluster.sql("postgres", &create)?;
+        let fresh = FreshDatabase { cluster, name };
         let pid = cluster.pid().unwrap_or_default();
-        let watched = Database::watch(&cluster.admin_url(), &name, pid).await?;
-        Ok(Store::Database {
-            cluster,
-            name,
-            watched: Box::new(watched),
-        })
+        let watched = Database::watch(&cluster.admin_url(), &fresh.name, pid).await?;
+        Ok(Store::Database(fresh, Box::new(watched)))
+    }
+
+    /// A database without a table; none when there is no PostgreSQL.
+    pub(crate) fn empty_database(&self) -> Result<Option<FreshDatabase<'_>>, BenchError> {
+        let Some(cluster) = &self.cluster else {
+            return Ok(None);
+        };
+        let name = cluster.create_database()?;
+        Ok(Some(FreshDatabase { cluster, name }))
+    }
+}
+
+/// A database of one's own, which is dropped with this value.
+#[derive(Debug)]
+pub(crate) struct FreshDatabase<'a> {
+    cluster: &'a Cluster,
+    name: String,
+}
+
+impl FreshDatabase<'_> {
+    /// Its URL.
+    pub(crate) fn url(&self) -> String {
+        self.cluster.url(&self.name)
+    }
+}
+
+impl Drop for FreshDatabase<'_> {
+    fn drop(&mut self) {
+        // One that cannot be dropped goes with its cluster.
+        drop(self.cluster.drop_database(&self.name));
     }
 }
 
 #[derive(Debug)]
 enum Store<'a> {
-    Database {
-        cluster: &'a Cluster,
-        name: String,
-        watched: Box<Database>,
-    },
+    Database(FreshDatabase<'a>, Box<Database>),
     Folder(DataFolder),
 }
 
 impl Store<'_> {
     fn url(&self) -> String {
         match self {
-            Self::Database { cluster, name, .. } => cluster.url(name),
+            Self::Database(database, _) => database.url(),
             Self::Folder(folder) => folder.url(),
-        }
-    }
-}
-
-impl Drop for Store<'_> {
-    fn drop(&mut self) {
-        if let Self::Database { cluster, name, .. } = self {
-            // A database that cannot be dropped goes with its cluster.
-            drop(cluster.drop_database(name));
         }
     }
 }
@@ -172,7 +186,7 @@ impl Site<'_> {
     /// Its database, if it has one.
     pub(crate) fn database(&self) -> Option<&Database> {
         match &self.store {
-            Store::Database { watched, .. } => Some(watched),
+            Store::Database(_, watched) => Some(watched),
             Store::Folder(_) => None,
         }
     }
@@ -180,7 +194,9 @@ impl Site<'_> {
     /// Where the database itself listens.
     pub(crate) fn database_address(&self) -> Option<SocketAddr> {
         match &self.store {
-            Store::Database { cluster, .. } => Some((Ipv4Addr::LOCALHOST, cluster.port()).into()),
+            Store::Database(database, _) => {
+                Some((Ipv4Addr::LOCALHOST, database.cluster.port()).into())
+            }
             Store::Folder(_) => None,
         }
     }

@@ -12,7 +12,7 @@ use crate::cell::Cell;
 use crate::client::{Connection, Form};
 use crate::error::BenchError;
 use crate::figures::Figures;
-use crate::load::{Extent, Yield};
+use crate::load::Yield;
 use crate::scenarios::jobs;
 use crate::scenarios::prepare::upload_request;
 use crate::site::{Site, Workspace};
@@ -31,7 +31,7 @@ const WARM_UP: u64 = 3;
 pub(crate) async fn arrival(
     cell: Cell,
     site: &Site<'_>,
-    extent: Extent,
+    window: Duration,
 ) -> Result<Figures, BenchError> {
     let workspaces = site.workspaces(1).await?;
     let workspace = &workspaces[0];
@@ -46,7 +46,7 @@ pub(crate) async fn arrival(
     let mut yielded = Yield::nothing()?;
     let mut clock = Instant::now();
     let mut turns = 0;
-    while turns < WARM_UP || (clock.elapsed() < extent.duration && yielded.turns < extent.turns) {
+    while turns < WARM_UP || clock.elapsed() < window {
         if turns == WARM_UP {
             begun = meters.begin().await?;
             clock = Instant::now();

@@ -191,7 +191,7 @@ impl Poll {
                 missing: "as many rows as there are",
             });
         }
-        Ok(answer.len() as u64)
+        Ok(0)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::cell::{Cell, GB, KB, MB, Scale, Scenario};
+use crate::cell::{Cell, GB, KB, MB, Scenario};
 use crate::client::{Connection, Form, Request};
 use crate::error::BenchError;
 use crate::scenarios::jobs::{
@@ -22,6 +22,21 @@ const BUSY_ROWS: u64 = 100;
 const ACKS_A_SECOND: u64 = 6_000;
 /// How many large files are acked.
 const LARGE_ACKS: u64 = 96;
+/// How many files are acked where few are enough.
+const FEW_LARGE_ACKS: u64 = 16;
+const FEW_ACKS: u64 = 2_000;
+const FEWEST_ACKS: u64 = 256;
+
+/// How much is prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stock {
+    /// As much as a fast server is done with in the time.
+    Plenty,
+    /// As much as a slow server is done with.
+    Few,
+    /// As little as there can be, and each file in a request of its own.
+    OneByOne,
+}
 
 /// A load that can begin.
 #[derive(Debug)]
@@ -49,14 +64,14 @@ impl Prepared {
     pub(crate) async fn of(
         cell: Cell,
         address: SocketAddr,
-        scale: Scale,
+        stock: Stock,
         window: Duration,
     ) -> Result<Option<Self>, BenchError> {
         let workspaces = workspaces(address, WORKSPACES).await?;
         let builder = Builder {
             address,
             workspaces,
-            scale,
+            stock,
         };
         Ok(Some(match cell.scenario {
             Scenario::Upload => builder.upload(1, cell.bytes),
@@ -135,7 +150,7 @@ impl Prepared {
 struct Builder {
     address: SocketAddr,
     workspaces: Arc<Vec<Workspace>>,
-    scale: Scale,
+    stock: Stock,
 }
 
 impl Builder {
@@ -153,10 +168,9 @@ impl Builder {
 
     /// Uploads so many files, spread over the workspaces, and answers where each is.
     async fn stock(&self, files: u64, bytes: u64) -> Result<Vec<(usize, String)>, BenchError> {
-        let in_one = if bytes <= 100 * KB {
-            files.min(BATCH)
-        } else {
-            1
+        let in_one = match self.stock {
+            Stock::Plenty | Stock::Few if bytes <= 100 * KB => files.min(BATCH),
+            _ => 1,
         };
         let requests = self.uploads(in_one, bytes);
         let mut connection = Connection::open(self.address).await?;
@@ -187,10 +201,12 @@ impl Builder {
     }
 
     async fn ack(&self, bytes: u64, window: Duration) -> Result<Prepared, BenchError> {
-        let files = match (self.scale, bytes) {
-            (Scale::Smoke, _) => 256,
-            (Scale::Full, MB..) => LARGE_ACKS,
-            (Scale::Full, _) => (window.as_secs() + 1) * ACKS_A_SECOND,
+        let files = match (self.stock, bytes) {
+            (Stock::OneByOne, _) => FEWEST_ACKS,
+            (Stock::Few, MB..) => FEW_LARGE_ACKS,
+            (Stock::Few, _) => FEW_ACKS,
+            (Stock::Plenty, MB..) => LARGE_ACKS,
+            (Stock::Plenty, _) => (window.as_secs() + 1) * ACKS_A_SECOND,
         };
         let stock = self.stock(files, bytes).await?;
         let requests = stock
