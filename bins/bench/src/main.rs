@@ -17,12 +17,14 @@ mod run;
 mod scenarios;
 mod setup;
 mod site;
+mod targets;
 
 use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::cell::Scale;
 use crate::cli::{Arguments, Task, Wish};
 use crate::error::BenchError;
 use crate::floors::FloorError;
@@ -79,6 +81,9 @@ fn measure(arguments: &Arguments) -> Result<(), BenchError> {
     let outcome = setup::runtime()?.block_on(setup::unless_interrupted(measured))?;
     output::print(&report::table(&outcome.report))?;
     output::print(&report::statements(&outcome.statements))?;
+    if plan.effort.scale == Scale::Full {
+        output::print(&targets::verdicts(&outcome.report))?;
+    }
     if let Some(earlier) = &earlier {
         output::print(&report::comparison(&outcome.report, earlier))?;
     }
