@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use crate::cell::{Backend, Cell, MB, Scale, Scenario};
+use crate::cell::{Backend, Cell, GB, MB, Scale, Scenario};
 use crate::error::BenchError;
 use crate::figures::Figure;
 use crate::floors::postgres::{self, Commits, FloorDatabase, Form};
@@ -80,19 +80,25 @@ impl Floor {
                 _ => u64::MAX,
             },
         };
+        let bytes = floor_bytes(cell, effort.scale);
         match self {
-            Self::Postgres => in_postgres(host, cell, extent).await,
-            Self::Sqlite => in_sqlite(cell, extent).await,
-            Self::Disk => on_disk(cell, extent).await,
+            Self::Postgres => in_postgres(host, cell, bytes, extent).await,
+            Self::Sqlite => in_sqlite(cell, bytes, extent).await,
+            Self::Disk => on_disk(cell, bytes, extent).await,
         }
     }
 }
 
-async fn in_postgres(host: &Host, cell: Cell, extent: Extent) -> Result<Yield, BenchError> {
+async fn in_postgres(
+    host: &Host,
+    cell: Cell,
+    bytes: u64,
+    extent: Extent,
+) -> Result<Yield, BenchError> {
     let fresh = host.empty_database()?;
     let url = fresh.as_ref().map(FreshDatabase::url).unwrap_or_default();
     let database = FloorDatabase::open(&url).await?;
-    let (bytes, at_once) = (floor_bytes(cell), cell.at_once);
+    let at_once = cell.at_once;
     match cell.scenario {
         Scenario::Fetch => postgres::windows(&database, bytes, at_once, extent).await,
         Scenario::Ack => postgres::ack(&database, at_once, extent).await,
@@ -107,10 +113,10 @@ async fn in_postgres(host: &Host, cell: Cell, extent: Extent) -> Result<Yield, B
     }
 }
 
-async fn in_sqlite(cell: Cell, extent: Extent) -> Result<Yield, BenchError> {
+async fn in_sqlite(cell: Cell, bytes: u64, extent: Extent) -> Result<Yield, BenchError> {
     let place = folder()?;
     let folder = FloorFolder::open(&place.path().join("data")).await?;
-    let (bytes, at_once) = (floor_bytes(cell), cell.at_once);
+    let at_once = cell.at_once;
     match cell.scenario {
         Scenario::Ack => sqlite::ack(&folder, Grouping::Together, at_once, extent).await,
         Scenario::IdlePoll => sqlite::poll(&folder, at_once, extent).await,
@@ -121,9 +127,8 @@ async fn in_sqlite(cell: Cell, extent: Extent) -> Result<Yield, BenchError> {
     }
 }
 
-async fn on_disk(cell: Cell, extent: Extent) -> Result<Yield, BenchError> {
+async fn on_disk(cell: Cell, bytes: u64, extent: Extent) -> Result<Yield, BenchError> {
     let place = folder()?;
-    let bytes = floor_bytes(cell);
     if cell.scenario == Scenario::Fetch {
         disk::read(place.path(), bytes, cell.at_once, extent).await
     } else {
@@ -131,13 +136,15 @@ async fn on_disk(cell: Cell, extent: Extent) -> Result<Yield, BenchError> {
     }
 }
 
-/// A bare loop ends each file that it has begun: so much at once in all is enough to measure it, and
-/// little enough for the disk. The rates of smaller files are no lower.
-const AT_ONCE_BYTES: u64 = 4_000 * MB;
-
-fn floor_bytes(cell: Cell) -> u64 {
+/// How large the files of a floor are. A bare loop ends each file that it has begun: so much at once
+/// in all is enough to measure it, and little enough for the disk.
+fn floor_bytes(cell: Cell, scale: Scale) -> u64 {
+    let at_once_bytes = match scale {
+        Scale::Full => 4 * GB,
+        Scale::Smoke => 32 * MB,
+    };
     let at_once = u64::try_from(cell.at_once.max(1)).unwrap_or(u64::MAX);
-    cell.bytes.min(AT_ONCE_BYTES / at_once)
+    cell.bytes.min(at_once_bytes / at_once)
 }
 
 /// A folder for floors, which is gone with this value.
@@ -149,7 +156,6 @@ pub(super) fn folder() -> Result<TempDir, BenchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::GB;
 
     fn cell(scenario: Scenario, backend: Backend, bytes: u64, at_once: usize) -> Cell {
         Cell {
@@ -171,8 +177,10 @@ mod tests {
 
     #[test]
     fn a_floor_of_large_files_fits_on_the_disk() {
-        let bytes =
-            |bytes, at_once| floor_bytes(cell(Scenario::Upload, Backend::Sqlite, bytes, at_once));
+        let bytes = |bytes, at_once| {
+            let upload = cell(Scenario::Upload, Backend::Sqlite, bytes, at_once);
+            floor_bytes(upload, Scale::Full)
+        };
         assert_eq!(bytes(25 * MB, 64), 25 * MB);
         assert_eq!(bytes(GB, 4), GB);
         assert_eq!(bytes(GB, 64), 62_500_000);
