@@ -20,6 +20,6 @@ lint:
 doc:
     cargo xtask doc
 
-# Run the benchmarks.
-bench:
-    cargo bench --workspace
+# Measure the server on both backends (see docs/benchmarks.md).
+bench *arguments:
+    cargo xtask bench {{arguments}}

@@ -1,6 +1,8 @@
 //! `cargo xtask …`: what a shell script would be.
 
+mod bench;
 mod cargo;
+mod child;
 mod error;
 mod postgres;
 mod test;
@@ -34,6 +36,18 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         cargo_arguments: Vec<OsString>,
     },
+    /// Measure how fast the server is, on both backends.
+    ///
+    /// It builds the server and the benchmark for release, and runs the benchmark, which starts a
+    /// private PostgreSQL and servers of its own. PostgreSQL's programs are looked for, or installed,
+    /// as for the tests. docs/benchmarks.md says what the figures mean.
+    #[command(disable_help_flag = true)]
+    #[command(after_help = "`cargo xtask bench --help` lists the benchmark's own options.")]
+    Bench {
+        /// What goes on to the benchmark, such as `--smoke` or `--only 'upload of 25 MB'`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Check the formatting, and let clippy and rustdoc complain.
     Lint,
     /// Build the documentation of the workspace's crates, and refuse what rustdoc complains about.
@@ -54,6 +68,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<Outcome, TaskError> {
     match task {
         Task::Test { cargo_arguments } => test::run(&cargo_arguments),
+        Task::Bench { arguments } => bench::run(&arguments),
         Task::Lint => lint(),
         Task::Doc => doc().run(),
     }

@@ -1,13 +1,11 @@
 //! `cargo xtask test`: every test, against a private cluster.
 
 use std::ffi::{OsStr, OsString};
-use std::future::Future;
-use std::process::{Command, ExitStatus};
 
 use pg_cluster::{Cluster, ClusterOptions, TEST_URL_VARIABLE};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cargo::{Cargo, Outcome};
+use crate::child::{self, Stop};
 use crate::error::TaskError;
 use crate::postgres;
 
@@ -24,11 +22,7 @@ pub(crate) fn run(cargo_arguments: &[OsString]) -> Result<Outcome, TaskError> {
         .args(["--all-features", "--locked"])
         .args(cargo_arguments)
         .env(TEST_URL_VARIABLE, cluster.admin_url());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(TaskError::Signals)?;
-    runtime.block_on(run_unless_interrupted(cargo.announced()))
+    child::run(cargo.announced(), Stop::Kill)
 }
 
 /// The whole workspace, unless the arguments name packages.
@@ -42,40 +36,6 @@ fn selection(cargo_arguments: &[OsString]) -> Option<&'static str> {
         .take_while(|argument| argument.as_os_str() != OsStr::new("--"));
     let named = own.into_iter().any(names_a_package);
     (!named).then_some("--workspace")
-}
-
-async fn run_unless_interrupted(command: Command) -> Result<Outcome, TaskError> {
-    let stop = interruption()?;
-    let mut child = tokio::process::Command::from(command)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(run_failed)?;
-    tokio::select! {
-        ended = child.wait() => ended.map(ExitStatus::into).map_err(run_failed),
-        () = stop => {
-            child.kill().await.map_err(run_failed)?;
-            Ok(Outcome::INTERRUPTED)
-        }
-    }
-}
-
-fn run_failed(source: std::io::Error) -> TaskError {
-    TaskError::Run {
-        program: "cargo test".to_owned(),
-        source,
-    }
-}
-
-/// Ends when this process is told to: by Ctrl-C or by SIGTERM.
-fn interruption() -> Result<impl Future<Output = ()>, TaskError> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(TaskError::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(TaskError::Signals)?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }
 
 #[cfg(test)]

@@ -32,9 +32,9 @@ const FLOORS: [&[&str]; 3] = [
 
 /// Crates for tests and benchmarks alone. They may name what they like; nothing that is delivered
 /// may need one.
-const FOR_TESTS: [&str; 2] = ["pg-cluster", "server-harness"];
-/// Who needs them to be built nevertheless: what runs the tests, and one another.
-const NEEDS_TEST_CRATES: [&str; 2] = ["xtask", "server-harness"];
+const FOR_TESTS: [&str; 3] = ["pg-cluster", "server-harness", "bench"];
+/// Who needs them to be built nevertheless: what runs the tests and the benchmarks, and one another.
+const NEEDS_TEST_CRATES: [&str; 3] = ["xtask", "server-harness", "bench"];
 
 /// Crates that speak HTTP.
 const HTTP: [&str; 6] = ["actix-http", "actix-web", "http", "hyper", "h2", "reqwest"];

@@ -119,6 +119,11 @@ impl Server {
         self.base.trim_start_matches("http://")
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The folder that it runs in.
     pub fn folder(&self) -> &Path {
         self.process.folder()
