@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
     /// Set a variable of the server, such as `DATABASE_POOL_SIZE=4`; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
-    /// Where to write the figures [default: target/bench/<time>.json; with --smoke nowhere].
+    /// Where to write the figures [default: target/bench/TIME.json; with --smoke nowhere].
     #[arg(long, value_name = "PATH")]
     pub(crate) json: Option<PathBuf>,
     /// Show each row beside the one in the figures of an earlier run.
