@@ -61,6 +61,11 @@ impl PassedOver {
         stretches.insert(filtered, Stretch { after, until });
     }
 
+    /// Forgets everything: the feeds may be others than they were, as after a restore of a backup.
+    pub fn forget_all(&self) {
+        self.stretches().clear();
+    }
+
     /// A thread that panicked while it held the lock left the map whole: every use of it is one
     /// call.
     fn stretches(&self) -> MutexGuard<'_, HashMap<Filtered, Stretch>> {

@@ -170,7 +170,9 @@ pub trait Workspaces: Send + Sync {
     /// Answers the workspace when `token` is the one of `workspace`; none when it is not, or when
     /// there is no such workspace, which nobody can tell apart.
     ///
-    /// Tokens are compared in constant time. A change of the registration is seen by the next call.
+    /// Tokens are compared in constant time. A change of the registration is seen by the next call
+    /// in the process that made it, and in every other soon: within 5 seconds, should a store keep
+    /// what it looked up for that long. What never was is never kept.
     ///
     /// # Errors
     /// [`Integrity`](crate::Error::Integrity), [`Unavailable`](crate::Error::Unavailable),
@@ -181,7 +183,8 @@ pub trait Workspaces: Send + Sync {
         token: &Token,
     ) -> Result<Option<Workspace>>;
 
-    /// Looks a workspace up for a caller who may see every one.
+    /// Looks a workspace up for a caller who may see every one. A change is seen as
+    /// [`authenticate`](Self::authenticate) sees it.
     ///
     /// # Errors
     /// [`UnknownWorkspace`](crate::Error::UnknownWorkspace);

@@ -1,4 +1,4 @@
-//! The feed: appended through the one statement, read by cursor, waited for without a connection.
+//! The feed: appended to, read by cursor, waited for without a connection.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use pending_uploads_core::{
     Activity, ActivityId, ActivityLog, ActivityQuery, ActivityStatus, ActivityType, Clock, Error,
-    FeedStart, FeedText, NewActivity, PageSize, PassedOver, PruneMark, PrunePass, PruneStep,
-    Result, Seq, Source, Timestamp, WorkspaceId,
+    FeedStart, FeedText, NewActivity, PageSize, PruneMark, PrunePass, PruneStep, Result, Seq,
+    Source, Timestamp, WorkspaceId,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -99,8 +99,9 @@ const NEWEST: &str = concat!(
 );
 
 /// Finds where in the feed of $1 the rows begin to be from $2 or later, by halving: a number such
-/// that the row of it is, and the row before it is not; the one behind the newest when no row is. The times of a feed's
-/// rows are almost in order, and an index of them would be paid for by every publish.
+/// that the row of it is, and the row before it is not; the one behind the newest when no row is.
+/// The times of a feed's rows are almost in order, and an index of them would be paid for by every
+/// publish.
 const SEEK: &str = "WITH RECURSIVE search AS ( \
          SELECT coalesce((SELECT min(seq) FROM activity WHERE workspace_id = $1), 1) - 1 AS low, \
              last_seq + 1 AS high, last_seq FROM feed_counters WHERE workspace_id = $1 \
@@ -115,15 +116,16 @@ const SEEK: &str = "WITH RECURSIVE search AS ( \
      SELECT min(high) AS seq, max(last_seq) AS head FROM search";
 
 /// One step of a pass over old rows, from where the one before ended. The newest row of each feed
-/// stays, so that a quiet workspace keeps its cursor; a pass goes over such rows once.
+/// stays, so that a quiet workspace keeps its cursor; a pass goes over such rows once. A row never
+/// changes, and so is where it was found.
 const PRUNE: &str = "WITH step AS ( \
-         SELECT id, workspace_id, seq, created_at FROM activity \
+         SELECT ctid AS place, id, workspace_id, seq, created_at FROM activity \
          WHERE created_at < $1 AND (created_at, id) > ($2, $3) \
          ORDER BY created_at, id LIMIT 2000 \
      ), gone AS ( \
-         DELETE FROM activity USING step WHERE activity.id = step.id AND NOT EXISTS ( \
-             SELECT FROM feed_counters AS counter WHERE counter.workspace_id = step.workspace_id \
-                 AND counter.last_seq <= step.seq) \
+         DELETE FROM activity USING step WHERE activity.ctid = step.place AND coalesce(( \
+             SELECT counter.last_seq > step.seq FROM feed_counters AS counter \
+             WHERE counter.workspace_id = step.workspace_id), true) \
          RETURNING activity.id \
      ) \
      SELECT created_at, id, (SELECT count(*) FROM gone) AS deleted FROM step \
@@ -135,7 +137,6 @@ pub struct PgActivityLog {
     database: Database,
     clock: Arc<dyn Clock>,
     pruning: PrunePass,
-    passed_over: PassedOver,
 }
 
 impl PgActivityLog {
@@ -145,7 +146,6 @@ impl PgActivityLog {
             database: database.clone(),
             clock,
             pruning: PrunePass::default(),
-            passed_over: PassedOver::default(),
         }
     }
 }
@@ -185,7 +185,8 @@ impl ActivityLog for PgActivityLog {
             &bounds.end,
         ];
         let passed = self
-            .passed_over
+            .database
+            .passed_over()
             .until(workspace, query)
             .map_or(0, |seq| seq.0);
         let cursor;
@@ -213,7 +214,8 @@ impl ActivityLog for PgActivityLog {
             (query.start, page.as_slice(), rows.as_slice())
         {
             let seq = |name| rows::column(row, name).map(Seq);
-            self.passed_over
+            self.database
+                .passed_over()
                 .note(workspace, query, seq("start")?, seq("head")?);
         }
         Ok(page)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pending_uploads_core::{FeedSignals, Result, Timestamp};
+use pending_uploads_core::{FeedSignals, KnownWorkspaces, PassedOver, Result, Timestamp};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -21,12 +21,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{ConfigError, DatabaseConfig};
 use crate::error::PgError;
-use crate::hints::Hints;
-use crate::known::KnownWorkspaces;
+use crate::hints::{Hints, Remembered};
 use crate::rows;
 
 /// How long a caller waits for a connection before it is told that the store is unavailable.
-const POOL_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const POOL_WAIT: Duration = Duration::from_secs(10);
 /// How long making one may take, every address and the TLS handshake tried.
 pub(crate) const POOL_CREATE: Duration = Duration::from_secs(10);
 
@@ -69,7 +68,8 @@ struct Inner {
     runtime: Handle,
     signals: FeedSignals,
     hints: Hints,
-    known: Arc<KnownWorkspaces>,
+    known: KnownWorkspaces,
+    passed_over: PassedOver,
     connector: Connector,
     postgres: Config,
 }
@@ -129,14 +129,19 @@ impl Database {
         };
         let pool = build_pool(config, connector.clone())?;
         let signals = FeedSignals::new();
-        let known = Arc::new(KnownWorkspaces::default());
+        let known = KnownWorkspaces::default();
+        let passed_over = PassedOver::default();
+        let remembered = Remembered {
+            signals: signals.clone(),
+            known: known.clone(),
+            passed_over: passed_over.clone(),
+        };
         let hints = Hints::start(
             &runtime,
             connector.clone(),
             config.postgres().clone(),
             pool.clone(),
-            signals.clone(),
-            Arc::clone(&known),
+            remembered,
         );
         let postgres = config.postgres().clone();
         let inner = Inner {
@@ -145,6 +150,7 @@ impl Database {
             signals,
             hints,
             known,
+            passed_over,
             connector,
             postgres,
         };
@@ -246,6 +252,11 @@ impl Database {
     /// What was lately looked up of workspaces.
     pub(crate) fn known(&self) -> &KnownWorkspaces {
         &self.inner.known
+    }
+
+    /// What polls have passed over, and need not read again.
+    pub(crate) fn passed_over(&self) -> &PassedOver {
+        &self.inner.passed_over
     }
 
     /// Tells whoever waits for a feed, here at once and elsewhere soon, that it has a new row.

@@ -1,4 +1,5 @@
-//! Appending to feeds: the one statement through which every writer goes.
+//! Appending to one feed: the statement through which every writer goes but a group of publishes,
+//! which appends to many.
 
 use std::time::SystemTime;
 

@@ -1,13 +1,15 @@
 //! Look-ups, small reads, acks and notes of fetches: one statement for all that are asked for at
 //! once.
 //!
-//! Each statement takes the files, their workspaces and the times at which they were asked for as
-//! columns, and answers by the number of the question.
+//! Each statement takes the files and their workspaces as columns, and answers by the number of the
+//! question. All are answered as of the time at which the statement is sent, so that nothing is
+//! handed over that expired while it was waited for.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use pending_uploads_core::{Acked, FileId, PendingUpload, Timestamp, WorkspaceId};
+use pending_uploads_core::{Acked, Clock, FileId, PendingUpload, Timestamp, WorkspaceId};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -18,54 +20,62 @@ use crate::error::PgError;
 use crate::lanes::Grouped;
 use crate::rows::{self, upload_columns};
 
-/// $1 to $3: files, their workspaces, and when they were asked for.
+/// $1 and $2: files, and their workspaces.
 macro_rules! asked {
     () => {
-        "unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) WITH ORDINALITY \
-         AS asked (asked_file, asked_workspace, asked_at, no)"
+        "unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY \
+         AS asked (asked_file, asked_workspace, no)"
     };
 }
 
-/// The conditions of every statement about one file of one workspace.
-macro_rules! is_asked {
-    () => {
-        "file_id = asked_file AND workspace_id = asked_workspace AND expires_at > asked_at"
+/// The record of each file that was asked for, its `$columns` alone; $3 is the time.
+///
+/// Each is looked up by its id, whatever the planner knows of the table: it plans once, maybe while
+/// the table is empty, and by another index all that waits would be read. So no other condition is
+/// one that an index knows, and none of the look-ups can be joined in another way.
+macro_rules! records {
+    ($columns:expr, $condition:literal, $lock:literal) => {
+        concat!(
+            asked!(),
+            " CROSS JOIN LATERAL (SELECT ",
+            $columns,
+            " FROM pending_uploads WHERE file_id = asked_file \
+             AND (workspace_id = asked_workspace AND expires_at > $3",
+            $condition,
+            ") IS TRUE LIMIT 1",
+            $lock,
+            ") AS upload"
+        )
     };
 }
 
 const GET: &str = concat!(
-    "SELECT no, ",
-    upload_columns!(),
-    " FROM ",
-    asked!(),
-    " JOIN pending_uploads ON ",
-    is_asked!()
+    "SELECT no, upload.* FROM ",
+    records!(upload_columns!(), "", "")
 );
 
 /// The first chunk of each file that may still be handed over.
 const READ: &str = concat!(
     "SELECT no, size_bytes, data FROM ",
-    asked!(),
-    " JOIN pending_uploads AS upload ON ",
-    is_asked!(),
-    " AND acked_at IS NULL \
-     LEFT JOIN pending_upload_chunks AS chunk ON chunk.file_id = upload.file_id AND chunk.seq = 0"
+    records!("file_id, size_bytes", " AND acked_at IS NULL", ""),
+    " LEFT JOIN LATERAL (SELECT data FROM pending_upload_chunks AS chunk \
+         WHERE chunk.file_id = upload.file_id AND chunk.seq = 0 LIMIT 1) AS chunk ON true"
 );
 
 /// Locks rows in one statement with their update; one that somebody else has locked is passed by. A
 /// file that is asked for twice is acked once, by the first who asked.
 const ACK: &str = concat!(
     "WITH locked AS MATERIALIZED ( \
-         SELECT file_id AS locked_file, no, asked_at FROM ",
-    asked!(),
-    " JOIN pending_uploads ON ",
-    is_asked!(),
-    " AND acked_at IS NULL FOR NO KEY UPDATE OF pending_uploads SKIP LOCKED \
-     ), first AS ( \
-         SELECT DISTINCT ON (locked_file) locked_file, no, asked_at FROM locked \
-         ORDER BY locked_file, no \
+         SELECT file_id AS locked_file, no FROM ",
+    records!(
+        "file_id",
+        " AND acked_at IS NULL",
+        " FOR NO KEY UPDATE SKIP LOCKED"
+    ),
+    "), first AS ( \
+         SELECT DISTINCT ON (locked_file) locked_file, no FROM locked ORDER BY locked_file, no \
      ), acked AS ( \
-         UPDATE pending_uploads SET acked_at = first.asked_at FROM first \
+         UPDATE pending_uploads SET acked_at = $3 FROM first \
          WHERE file_id = locked_file RETURNING first.no \
      ) SELECT no FROM acked"
 );
@@ -78,52 +88,58 @@ const ACKED_AT: &str = "SELECT acked_at FROM pending_uploads \
 /// Best effort: nobody waits for the disk, and what somebody else has locked is left as it is.
 const MARK_FETCHED: &str = concat!(
     "WITH locked AS MATERIALIZED ( \
-         SELECT file_id AS locked_file, asked_at FROM ",
-    asked!(),
-    " JOIN pending_uploads ON ",
-    is_asked!(),
-    " AND acked_at IS NULL FOR NO KEY UPDATE OF pending_uploads SKIP LOCKED \
-     ), last AS ( \
-         SELECT locked_file, max(asked_at) AS fetched_at FROM locked GROUP BY locked_file \
-     ) \
-     UPDATE pending_uploads SET fetched_at = last.fetched_at FROM last, \
-         (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried \
-     WHERE file_id = locked_file"
+         SELECT file_id AS locked_file FROM ",
+    records!(
+        "file_id",
+        " AND acked_at IS NULL",
+        " FOR NO KEY UPDATE SKIP LOCKED"
+    ),
+    ") \
+     UPDATE pending_uploads SET fetched_at = $3 \
+     FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried \
+     WHERE file_id IN (SELECT locked_file FROM locked)"
 );
 
-/// A question about one file of one workspace, at a time.
+/// A question about one file of one workspace.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) workspace: WorkspaceId,
     pub(crate) file: FileId,
-    pub(crate) at: Timestamp,
 }
 
-#[derive(Debug, Default)]
+/// What a statement takes: the questions, and the time as of which they are answered.
+#[derive(Debug)]
 struct Columns {
     files: Vec<Uuid>,
     workspaces: Vec<Uuid>,
-    times: Vec<SystemTime>,
+    at: SystemTime,
 }
 
 impl Columns {
-    fn of<'a>(asks: impl IntoIterator<Item = &'a Asked>) -> Self {
-        let mut columns = Self::default();
-        for asked in asks {
-            columns.files.push(asked.file.as_uuid());
-            columns.workspaces.push(asked.workspace.as_uuid());
-            columns.times.push(asked.at.into());
+    fn of<'a>(asks: impl IntoIterator<Item = &'a Asked>, at: Timestamp) -> Self {
+        let (files, workspaces) = asks
+            .into_iter()
+            .map(|asked| (asked.file.as_uuid(), asked.workspace.as_uuid()))
+            .unzip();
+        Self {
+            files,
+            workspaces,
+            at: at.into(),
         }
-        columns
     }
 
     fn params(&self) -> [&(dyn ToSql + Sync); 3] {
-        [&self.files, &self.workspaces, &self.times]
+        [&self.files, &self.workspaces, &self.at]
     }
 }
 
-async fn ask(database: &Database, sql: &str, asks: &[&Asked]) -> Result<Vec<Row>, PgError> {
-    let columns = Columns::of(asks.iter().copied());
+async fn ask<'a>(
+    database: &Database,
+    clock: &dyn Clock,
+    sql: &str,
+    asks: impl IntoIterator<Item = &'a Asked>,
+) -> Result<Vec<Row>, PgError> {
+    let columns = Columns::of(asks, clock.now());
     database.query(sql, &columns.params()).await
 }
 
@@ -141,7 +157,9 @@ fn by_number(count: usize, rows: Vec<Row>) -> Result<Vec<Option<Row>>, PgError> 
 
 /// Looks records up; none where there is no such file.
 #[derive(Debug)]
-pub(crate) struct LookUps;
+pub(crate) struct LookUps {
+    pub(crate) clock: Arc<dyn Clock>,
+}
 
 impl Grouped for LookUps {
     type Ask = Asked;
@@ -152,8 +170,8 @@ impl Grouped for LookUps {
         database: &Database,
         asks: &[Asked],
     ) -> Result<Vec<Option<Self::Answer>>, PgError> {
-        let asks: Vec<&Asked> = asks.iter().collect();
-        let rows = by_number(asks.len(), ask(database, GET, &asks).await?)?;
+        let rows = ask(database, &*self.clock, GET, asks).await?;
+        let rows = by_number(asks.len(), rows)?;
         // A record that is damaged is whoever's asked for it.
         let answer = |row: Option<Row>| row.as_ref().map(rows::pending_upload).transpose().ok();
         Ok(rows.into_iter().map(answer).collect())
@@ -165,7 +183,7 @@ impl Grouped for LookUps {
         asked: Asked,
         _: Attempt,
     ) -> Result<Self::Answer, PgError> {
-        let rows = ask(database, GET, &[&asked]).await?;
+        let rows = ask(database, &*self.clock, GET, [&asked]).await?;
         rows.first().map(rows::pending_upload).transpose()
     }
 
@@ -195,7 +213,9 @@ pub(crate) struct FirstChunk {
 
 /// Reads first chunks; none where there is no such file that waits.
 #[derive(Debug)]
-pub(crate) struct SmallReads;
+pub(crate) struct SmallReads {
+    pub(crate) clock: Arc<dyn Clock>,
+}
 
 impl Grouped for SmallReads {
     type Ask = AskedBytes;
@@ -206,8 +226,9 @@ impl Grouped for SmallReads {
         database: &Database,
         asks: &[AskedBytes],
     ) -> Result<Vec<Option<Self::Answer>>, PgError> {
-        let asks: Vec<&Asked> = asks.iter().map(|ask| &ask.asked).collect();
-        let rows = by_number(asks.len(), ask(database, READ, &asks).await?)?;
+        let files = asks.iter().map(|bytes| &bytes.asked);
+        let rows = ask(database, &*self.clock, READ, files).await?;
+        let rows = by_number(asks.len(), rows)?;
         let answer = |row: Option<Row>| row.as_ref().map(first_chunk).transpose().ok();
         Ok(rows.into_iter().map(answer).collect())
     }
@@ -218,7 +239,7 @@ impl Grouped for SmallReads {
         bytes: AskedBytes,
         _: Attempt,
     ) -> Result<Self::Answer, PgError> {
-        let rows = ask(database, READ, &[&bytes.asked]).await?;
+        let rows = ask(database, &*self.clock, READ, [&bytes.asked]).await?;
         rows.first().map(first_chunk).transpose()
     }
 
@@ -241,7 +262,9 @@ fn first_chunk(row: &Row) -> Result<FirstChunk, PgError> {
 
 /// Acks files.
 #[derive(Debug)]
-pub(crate) struct Acks;
+pub(crate) struct Acks {
+    pub(crate) clock: Arc<dyn Clock>,
+}
 
 impl Grouped for Acks {
     type Ask = Asked;
@@ -252,22 +275,21 @@ impl Grouped for Acks {
         database: &Database,
         asks: &[Asked],
     ) -> Result<Vec<Option<Acked>>, PgError> {
-        let columns = Columns::of(asks);
+        let at = self.clock.now();
+        let columns = Columns::of(asks, at);
         let acked = database.query_once(ACK, &columns.params()).await?;
         let acked = by_number(asks.len(), acked)?;
-        let answers = asks
-            .iter()
-            .zip(acked)
-            .map(|(asked, row)| row.is_some().then_some(Acked::First { at: asked.at }));
-        Ok(answers.collect())
+        let answer = |row: Option<Row>| row.map(|_| Acked::First { at });
+        Ok(acked.into_iter().map(answer).collect())
     }
 
     async fn alone(&self, database: &Database, asked: Asked, _: Attempt) -> Result<Acked, PgError> {
         let (file, workspace) = (asked.file.as_uuid(), asked.workspace.as_uuid());
-        let now = SystemTime::from(asked.at);
+        let at = self.clock.now();
+        let now = SystemTime::from(at);
         let params: [&(dyn ToSql + Sync); 3] = [&file, &workspace, &now];
         if !database.query(ACK_ALONE, &params).await?.is_empty() {
-            return Ok(Acked::First { at: asked.at });
+            return Ok(Acked::First { at });
         }
         let rows = database.query(ACKED_AT, &params).await?;
         let row = rows.first().ok_or(PgError::NotFound)?;
@@ -287,7 +309,9 @@ impl Grouped for Acks {
 
 /// Notes that files were handed over.
 #[derive(Debug)]
-pub(crate) struct FetchNotes;
+pub(crate) struct FetchNotes {
+    pub(crate) clock: Arc<dyn Clock>,
+}
 
 impl Grouped for FetchNotes {
     type Ask = Asked;
@@ -298,13 +322,13 @@ impl Grouped for FetchNotes {
         database: &Database,
         asks: &[Asked],
     ) -> Result<Vec<Option<()>>, PgError> {
-        let files: Vec<&Asked> = asks.iter().collect();
-        ask(database, MARK_FETCHED, &files).await?;
+        ask(database, &*self.clock, MARK_FETCHED, asks).await?;
         Ok(vec![Some(()); asks.len()])
     }
 
     async fn alone(&self, database: &Database, asked: Asked, _: Attempt) -> Result<(), PgError> {
-        ask(database, MARK_FETCHED, &[&asked]).await.map(drop)
+        let noted = ask(database, &*self.clock, MARK_FETCHED, [&asked]);
+        noted.await.map(drop)
     }
 
     fn exclusive(_: &Asked) -> Option<WorkspaceId> {

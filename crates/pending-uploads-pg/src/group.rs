@@ -20,6 +20,7 @@ use crate::rows;
 
 /// Publishes of one workspace are taken in their order, as long as the bounds of what waits stay
 /// under the quota; from the first that does not fit none is. So the numbers in the feed have no gap.
+/// Each counter is looked up by its workspace, whatever the planner knows of the table.
 ///
 /// $1 to $3: a publication's workspace, files and bytes; $4 and $5: the quota. $6 to $16: a file's
 /// publication, its place in it, and its record. $17 to $27: its feed row. $28 to $31: a chunk's
@@ -32,8 +33,10 @@ const PUBLISH: &str = "WITH publication AS MATERIALIZED ( \
              AS asked (workspace_id, files, bytes, no) \
          WINDOW feed AS (PARTITION BY workspace_id ORDER BY no) \
      ), counter AS MATERIALIZED ( \
-         SELECT workspace_id, last_seq, waiting_files, waiting_bytes FROM feed_counters \
-         WHERE workspace_id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED \
+         SELECT feed.* FROM (SELECT DISTINCT workspace_id FROM publication) AS asked \
+         CROSS JOIN LATERAL (SELECT workspace_id, last_seq, waiting_files, waiting_bytes \
+             FROM feed_counters AS feed WHERE feed.workspace_id = asked.workspace_id \
+             LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) AS feed \
      ), accepted AS MATERIALIZED ( \
          SELECT no, workspace_id, files, bytes, last_seq + files_so_far - files AS before \
          FROM publication JOIN counter USING (workspace_id) \

@@ -7,13 +7,12 @@
 //! publishing transaction would make all publishes of the cluster commit one after another.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use futures_util::future::{Either, poll_fn, select};
 use log::{debug, warn};
-use pending_uploads_core::{FeedSignals, Seq, WorkspaceId};
+use pending_uploads_core::{FeedSignals, Hearing, KnownWorkspaces, PassedOver, Seq, WorkspaceId};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -22,10 +21,9 @@ use tokio_postgres::{AsyncMessage, Client, Config, Notification};
 
 use crate::database::{Connector, POOL_CREATE};
 use crate::error::PgError;
-use crate::known::{Hearing, KnownWorkspaces};
 use crate::rows;
 
-/// The one channel of the whole cluster; the payload is the workspace's id.
+/// The channel of all feeds of the cluster; the payload is the workspace's id.
 pub(crate) const CHANNEL: &str = "pending_uploads_feed";
 /// The channel on which the database itself tells which workspace was changed.
 const WORKSPACES_CHANNEL: &str = "pending_uploads_workspaces";
@@ -57,15 +55,14 @@ impl Hints {
         connector: Connector,
         postgres: Config,
         pool: Pool,
-        signals: FeedSignals,
-        known: Arc<KnownWorkspaces>,
+        remembered: Remembered,
     ) -> Self {
         let (outbox, inbox) = mpsc::channel(QUEUED_HINTS);
+        let signals = remembered.signals.clone();
         let listener = Listener {
             connector,
             postgres,
-            signals: signals.clone(),
-            known,
+            remembered,
             inbox,
         };
         let tasks = [
@@ -89,11 +86,18 @@ impl Drop for Hints {
     }
 }
 
+/// What this process waits for and remembers, of which the listener says when it is out of date.
+#[derive(Debug, Clone)]
+pub(crate) struct Remembered {
+    pub(crate) signals: FeedSignals,
+    pub(crate) known: KnownWorkspaces,
+    pub(crate) passed_over: PassedOver,
+}
+
 struct Listener {
     connector: Connector,
     postgres: Config,
-    signals: FeedSignals,
-    known: Arc<KnownWorkspaces>,
+    remembered: Remembered,
     inbox: mpsc::Receiver<WorkspaceId>,
 }
 
@@ -101,7 +105,9 @@ impl Listener {
     async fn run(mut self) {
         loop {
             let listened = self.listen_until_lost().await;
-            self.known.forget_all(Hearing::Deaf);
+            self.remembered.known.forget_all(Hearing::Deaf);
+            // What comes back may be another database, or an older state of this one.
+            self.remembered.passed_over.forget_all();
             if let Err(error) = listened {
                 // The state of the database is logged by the requests that need it.
                 debug!(error:% = error; "the hint connection was lost");
@@ -114,7 +120,7 @@ impl Listener {
         let connecting = self.postgres.connect(self.connector.tls.clone());
         let connected = timeout(POOL_CREATE, connecting).await;
         let (client, mut connection) = connected.map_err(|_| PgError::ConnectTimeout)??;
-        let (signals, known) = (self.signals.clone(), Arc::clone(&self.known));
+        let Remembered { signals, known, .. } = self.remembered.clone();
         let driver = poll_fn(move |cx| {
             loop {
                 match std::task::ready!(connection.poll_message(cx)) {
@@ -127,7 +133,7 @@ impl Listener {
                 }
             }
         });
-        let sender = send_hints(&client, &self.signals, &self.known, &mut self.inbox);
+        let sender = send_hints(&client, &self.remembered, &mut self.inbox);
         match select(driver, std::pin::pin!(sender)).await {
             Either::Left((lost, _)) => Ok(lost?),
             Either::Right((failed, _)) => failed,
@@ -150,15 +156,14 @@ fn heed(hint: &Notification, signals: &FeedSignals, known: &KnownWorkspaces) {
 /// Listens first and wakes everyone then: what was announced while nobody listened is looked for.
 async fn send_hints(
     client: &Client,
-    signals: &FeedSignals,
-    known: &KnownWorkspaces,
+    remembered: &Remembered,
     inbox: &mut mpsc::Receiver<WorkspaceId>,
 ) -> Result<(), PgError> {
     let listen = format!("LISTEN {CHANNEL}; LISTEN {WORKSPACES_CHANNEL}");
     client.batch_execute(&listen).await?;
-    signals.signal_all();
+    remembered.signals.signal_all();
     if rows::column(&client.query_one(IS_TOLD, &[]).await?, "is_told")? {
-        known.forget_all(Hearing::Listening);
+        remembered.known.forget_all(Hearing::Listening);
     }
     let notify = client.prepare(NOTIFY).await?;
     let mut gathered = Vec::new();

@@ -3,16 +3,22 @@
 //! One request at a time costs a statement for each, as it would anyway. Of many at once, each lane
 //! takes what has gathered, so that a statement, its round trip and its sync are shared. A group
 //! never waits for a lock: what it passed by, and all of a group that failed, is done alone.
+//!
+//! What no lane has taken within the time that a connection is waited for is not done at all, and
+//! neither is what nobody waits for any more.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use deadpool_postgres::{PoolError, TimeoutType};
 use pending_uploads_core::WorkspaceId;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::batch::Attempt;
-use crate::database::Database;
+use crate::database::{Database, POOL_WAIT};
 use crate::error::PgError;
 
 /// How many groups of one kind are under way at once at the most.
@@ -60,12 +66,16 @@ pub(crate) struct Lanes<K: Grouped> {
 #[derive(Debug)]
 struct Shared<K: Grouped> {
     kind: K,
+    /// How long a piece of work waits for a lane at the most.
+    patience: Duration,
     queue: Mutex<Queue<K>>,
 }
 
 #[derive(Debug)]
 struct Queue<K: Grouped> {
+    /// In the order of their numbers.
     waiting: VecDeque<Entry<K>>,
+    next_number: u64,
     /// The exclusive workspaces of the groups that are under way.
     busy: HashSet<WorkspaceId>,
     lanes: usize,
@@ -73,8 +83,15 @@ struct Queue<K: Grouped> {
 
 #[derive(Debug)]
 struct Entry<K: Grouped> {
+    number: u64,
     ask: K::Ask,
     tell: oneshot::Sender<Result<K::Answer, PgError>>,
+}
+
+/// The place of a piece of work in the queue, which is left when whoever asked goes away.
+struct Place<'a, K: Grouped> {
+    lanes: &'a Lanes<K>,
+    number: u64,
 }
 
 impl<K: Grouped> Clone for Lanes<K> {
@@ -87,13 +104,19 @@ impl<K: Grouped> Clone for Lanes<K> {
 
 impl<K: Grouped> Lanes<K> {
     pub(crate) fn new(kind: K) -> Self {
+        Self::with_patience(kind, POOL_WAIT)
+    }
+
+    fn with_patience(kind: K, patience: Duration) -> Self {
         let queue = Queue {
             waiting: VecDeque::new(),
+            next_number: 0,
             busy: HashSet::new(),
             lanes: 0,
         };
         let shared = Shared {
             kind,
+            patience,
             queue: Mutex::new(queue),
         };
         Self {
@@ -101,24 +124,40 @@ impl<K: Grouped> Lanes<K> {
         }
     }
 
-    /// Does the work, with others' if there are any. A dropped future leaves it done or not.
+    /// Does the work, with others' if there are any. A dropped future leaves it done or not; when no
+    /// lane has taken it yet, it is not.
     pub(crate) async fn run(&self, database: &Database, ask: K::Ask) -> Result<K::Answer, PgError> {
-        let (tell, told) = oneshot::channel();
-        let is_free = {
+        let (tell, mut told) = oneshot::channel();
+        let (place, is_free) = {
             let mut queue = self.queue();
-            queue.waiting.push_back(Entry { ask, tell });
-            queue.open_lane()
+            let number = queue.push(ask, tell);
+            let place = Place {
+                lanes: self,
+                number,
+            };
+            (place, queue.open_lane())
         };
         if is_free {
             drop(database.spawn(self.clone().work_off(database.clone())));
         }
-        told.await.map_err(|_| PgError::Stopped)?
+        let answer = match timeout(self.shared.patience, &mut told).await {
+            Ok(answer) => answer,
+            Err(_) if place.leave() => return Err(waited_in_vain(TimeoutType::Wait)),
+            // It is under way, and what is under way has deadlines of its own.
+            Err(_) => told.await,
+        };
+        answer.map_err(|_| PgError::Stopped)?
     }
 
     /// Does group after group until nothing is left that may be taken.
     async fn work_off(self, database: Database) {
         while let Some((group, workspaces)) = self.next_group() {
-            self.do_group(&database, group).await;
+            // In a task of its own: should it panic, those who asked are told, and the lane goes on.
+            drop(
+                database
+                    .spawn(self.clone().do_group(database.clone(), group))
+                    .await,
+            );
             let mut queue = self.queue();
             queue
                 .busy
@@ -137,14 +176,21 @@ impl<K: Grouped> Lanes<K> {
         Some((group, workspaces))
     }
 
-    async fn do_group(&self, database: &Database, group: Vec<Entry<K>>) {
+    async fn do_group(self, database: Database, group: Vec<Entry<K>>) {
         let (asks, tells): (Vec<_>, Vec<_>) = group
             .into_iter()
             .map(|entry| (entry.ask, entry.tell))
             .unzip();
-        let answered = self.shared.kind.together(database, &asks).await;
+        let answered = self.shared.kind.together(&database, &asks).await;
         let (answers, attempt) = match answered {
             Ok(answers) => (answers, Attempt::First),
+            // They have all waited for a connection, and none of them needs to do so again.
+            Err(PgError::Pool(PoolError::Timeout(kind))) => {
+                for tell in tells {
+                    drop(tell.send(Err(waited_in_vain(kind))));
+                }
+                return;
+            }
             // Each finds out for itself what is wrong; the group may have been committed.
             Err(_) => (Vec::new(), Attempt::Repeated),
         };
@@ -152,16 +198,21 @@ impl<K: Grouped> Lanes<K> {
         for ((ask, tell), answer) in asks.into_iter().zip(tells).zip(answers) {
             match answer {
                 Some(answer) => drop(tell.send(Ok(answer))),
-                None => self.go_alone(database, Entry { ask, tell }, attempt),
+                None => self.go_alone(&database, ask, tell, attempt),
             }
         }
     }
 
     /// Does one piece of work in a task of its own, so that the lane goes on with others.
-    fn go_alone(&self, database: &Database, entry: Entry<K>, attempt: Attempt) {
+    fn go_alone(
+        &self,
+        database: &Database,
+        ask: K::Ask,
+        tell: oneshot::Sender<Result<K::Answer, PgError>>,
+        attempt: Attempt,
+    ) {
         let (lanes, own) = (self.clone(), database.clone());
         drop(database.spawn(async move {
-            let Entry { ask, tell } = entry;
             let outcome = lanes.shared.kind.alone(&own, ask, attempt).await;
             drop(tell.send(outcome));
         }));
@@ -174,7 +225,37 @@ impl<K: Grouped> Lanes<K> {
     }
 }
 
+/// As if each had waited for a connection of its own.
+fn waited_in_vain(kind: TimeoutType) -> PgError {
+    PgError::Pool(PoolError::Timeout(kind))
+}
+
+impl<K: Grouped> Place<'_, K> {
+    /// Takes the work out of the queue; answers whether it was still there.
+    fn leave(&self) -> bool {
+        let mut queue = self.lanes.queue();
+        let number = |entry: &Entry<K>| entry.number;
+        let found = queue.waiting.binary_search_by_key(&self.number, number);
+        found.is_ok_and(|at| queue.waiting.remove(at).is_some())
+    }
+}
+
+/// What nobody waits for is not done, and takes no room.
+impl<K: Grouped> Drop for Place<'_, K> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 impl<K: Grouped> Queue<K> {
+    /// Adds a piece of work behind the others, and answers its number.
+    fn push(&mut self, ask: K::Ask, tell: oneshot::Sender<Result<K::Answer, PgError>>) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.waiting.push_back(Entry { number, ask, tell });
+        number
+    }
+
     /// Whether one more lane may work, which is then counted.
     fn open_lane(&mut self) -> bool {
         let is_free = self.lanes < LANES;
@@ -206,3 +287,6 @@ impl<K: Grouped> Queue<K> {
         (group, workspaces)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,9 +9,12 @@
 //!   the latter is found through `staged_batches` and swept when its lease is over.
 //!
 //! Nothing else is stored. The database user needs no more than the rights to read and write these
-//! tables; [`migrate`] needs the right to create them.
+//! tables; [`migrate`] needs the right to create them, a function and a trigger. The trigger tells all
+//! processes of a workspace that was changed, which each of them remembers for some seconds.
 //!
-//! Bytes arrive in bursts of 512 KiB, each of which borrows a connection for one statement. No connection and no transaction is ever held while a client sends or receives.
+//! Bytes arrive in bursts of 256 KiB, each of which borrows a connection for one statement. What is
+//! small, and asked for while something else of its kind is under way, goes together in the next
+//! statement. No connection and no transaction is ever held while a client sends or receives.
 
 mod activity;
 mod archive;
@@ -25,7 +28,6 @@ mod feed_rows;
 mod files;
 mod group;
 mod hints;
-mod known;
 mod lanes;
 pub mod migrate;
 mod publish;

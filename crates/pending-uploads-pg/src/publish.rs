@@ -21,8 +21,9 @@ const INSERT_UPLOADS: &str = "INSERT INTO pending_uploads (workspace_id, file_id
      FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::int8[], $8::bytea[]) \
          AS fresh (file_id, filename, original_name, mimetype, size_bytes, sha256)";
 
-/// The batch's own row; there is none when a sweep has taken it for abandoned, or when a crash of the
-/// database has made it forget bursts that nobody was promised.
+/// The batch's own row. There is none when a sweep has taken it for abandoned, which none does before
+/// its lease is over, or when a crash of the database has made it forget bursts that nobody was
+/// promised.
 const DELETE_BATCH: &str =
     "DELETE FROM staged_batches WHERE batch_id = $1 AND abandoned_at IS NULL AND bursts = $2";
 
@@ -79,7 +80,11 @@ pub(crate) enum Staging {
     /// All its bytes are still in memory.
     InMemory,
     /// It has a row in `staged_batches`, and has stored so many bursts.
-    InStore { bursts: i64 },
+    InStore {
+        bursts: i64,
+        /// When a sweep may take the batch for abandoned.
+        lease_end: Timestamp,
+    },
 }
 
 impl Staging {
@@ -87,7 +92,15 @@ impl Staging {
     pub(crate) fn bursts(self) -> i64 {
         match self {
             Self::InMemory => 0,
-            Self::InStore { bursts } => bursts,
+            Self::InStore { bursts, .. } => bursts,
+        }
+    }
+
+    /// Why the batch is not in the store as it was left.
+    pub(crate) fn why_missing(self, now: Timestamp) -> PgError {
+        match self {
+            Self::InStore { lease_end, .. } if lease_end <= now => PgError::BatchAbandoned,
+            _ => PgError::StagingLost,
         }
     }
 }
@@ -205,7 +218,7 @@ impl Publication {
     ) -> Result<u64, tokio_postgres::Error> {
         match self.staging {
             Staging::InMemory => Ok(0),
-            Staging::InStore { bursts } => {
+            Staging::InStore { bursts, .. } => {
                 client
                     .execute(&statements.delete_batch, &[&self.batch_id, &bursts])
                     .await
@@ -234,7 +247,7 @@ impl Publication {
     fn check_batch(&self, deleted: u64) -> Result<(), PgError> {
         match (self.staging, deleted) {
             (Staging::InMemory, _) | (Staging::InStore { .. }, 1) => Ok(()),
-            (Staging::InStore { .. }, _) => Err(PgError::BatchAbandoned),
+            (Staging::InStore { .. }, _) => Err(self.staging.why_missing(self.created_at)),
         }
     }
 

@@ -17,7 +17,6 @@ use uuid::Uuid;
 
 use crate::batch::RETRY_PAUSES;
 use crate::chunks::{Chunk, ChunkColumns};
-use crate::database::Database;
 use crate::error::PgError;
 use crate::publish::Staging;
 use crate::storage::PgStorage;
@@ -25,8 +24,6 @@ use crate::sweep;
 
 /// The part of its lease after which a batch that stays under a burst shows that it is alive.
 const RENEWED_AFTER: u32 = 4;
-
-const LOOK: &str = "SELECT 1 FROM staged_batches WHERE batch_id = $1 AND abandoned_at IS NULL";
 
 /// Where a burst that is sent again after it was committed is found to be there already.
 const STAGING_TABLES: [&str; 2] = ["staged_batches", "pending_upload_chunks"];
@@ -107,27 +104,26 @@ impl Staged {
     ) -> Result<(), PgError> {
         let file_ids = files.map(|file| file.as_uuid()).collect();
         self.settle().await?;
-        let before = self.staging.bursts();
-        let after = if chunks.is_empty() {
-            before
-        } else {
-            before + 1
-        };
+        let after = self.staging.bursts() + i64::from(!chunks.is_empty());
         self.touched_at = self.storage.now();
-        // Before it is sent: whatever becomes of it, something may be in the store.
-        self.staging = Staging::InStore { bursts: after };
         let burst = Burst {
             batch_id: self.batch_id,
             workspace: self.workspace,
             file_ids,
             touched_at: self.touched_at,
-            before,
+            staging: self.staging,
             after,
             chunks,
         };
-        let database = self.storage.database();
-        let storing = store_with_retries(database.clone(), burst);
-        self.storing = Some(database.spawn(storing));
+        // Before it is sent: whatever becomes of it, something may be in the store.
+        self.staging = Staging::InStore {
+            bursts: after,
+            lease_end: self
+                .touched_at
+                .saturating_add(self.storage.config().staging_lease),
+        };
+        let storing = store_with_retries(self.storage.clone(), burst);
+        self.storing = Some(self.storage.database().spawn(storing));
         Ok(())
     }
 
@@ -175,16 +171,17 @@ struct Burst {
     workspace: WorkspaceId,
     file_ids: Vec<Uuid>,
     touched_at: Timestamp,
-    before: i64,
+    /// How the batch was left by the burst before.
+    staging: Staging,
     after: i64,
     chunks: Vec<Chunk>,
 }
 
-async fn store_with_retries(database: Database, burst: Burst) -> Result<(), PgError> {
+async fn store_with_retries(storage: PgStorage, burst: Burst) -> Result<(), PgError> {
     let mut pauses = RETRY_PAUSES.iter();
     let mut tries = 0;
     loop {
-        let outcome = match burst.store(&database).await {
+        let outcome = match burst.store(&storage).await {
             // The try before this one was committed, and only its answer was lost.
             Err(error) if tries > 0 && error.is_repetition_in(&STAGING_TABLES) => Ok(()),
             outcome => outcome,
@@ -198,12 +195,9 @@ async fn store_with_retries(database: Database, burst: Burst) -> Result<(), PgEr
 }
 
 impl Burst {
-    async fn store(&self, database: &Database) -> Result<(), PgError> {
-        let sql = if self.before == 0 {
-            FIRST_BURST
-        } else {
-            NEXT_BURST
-        };
+    async fn store(&self, storage: &PgStorage) -> Result<(), PgError> {
+        let before = self.staging.bursts();
+        let sql = if before == 0 { FIRST_BURST } else { NEXT_BURST };
         let (workspace, touched_at) = (self.workspace.as_uuid(), SystemTime::from(self.touched_at));
         let chunks = ChunkColumns::of(&self.chunks);
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![
@@ -211,23 +205,14 @@ impl Burst {
             &workspace,
             &self.file_ids,
             &touched_at,
-            &self.before,
+            &before,
             &self.after,
         ];
         params.extend(chunks.params());
-        if database.query_once(sql, &params).await?.is_empty() {
-            return Err(self.why_missing(database).await?);
+        let stored = storage.database().query_once(sql, &params).await?;
+        if stored.is_empty() {
+            return Err(self.staging.why_missing(storage.now()));
         }
         Ok(())
-    }
-
-    /// The batch is not as it was left.
-    async fn why_missing(&self, database: &Database) -> Result<PgError, PgError> {
-        let found = database.query(LOOK, &[&self.batch_id]).await?;
-        Ok(if found.is_empty() {
-            PgError::BatchAbandoned
-        } else {
-            PgError::StagingLost
-        })
     }
 }

@@ -12,6 +12,7 @@ use pending_uploads_core::{
     Stats, Storage, StorageConfig, SweepPolicy, Swept, Timestamp, WorkspaceId,
 };
 use tokio::task::JoinHandle;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::batch::PgBatch;
@@ -72,10 +73,18 @@ impl PgStorage {
         let quota = config.quota;
         let lanes = AllLanes {
             publishing: Lanes::new(Publishing { quota }),
-            look_ups: Lanes::new(LookUps),
-            small_reads: Lanes::new(SmallReads),
-            acks: Lanes::new(Acks),
-            fetch_notes: Lanes::new(FetchNotes),
+            look_ups: Lanes::new(LookUps {
+                clock: clock.clone(),
+            }),
+            small_reads: Lanes::new(SmallReads {
+                clock: clock.clone(),
+            }),
+            acks: Lanes::new(Acks {
+                clock: clock.clone(),
+            }),
+            fetch_notes: Lanes::new(FetchNotes {
+                clock: clock.clone(),
+            }),
         };
         Self {
             database: database.clone(),
@@ -103,16 +112,6 @@ impl PgStorage {
         self.lanes.publishing.run(&self.database, publication).await
     }
 
-    /// A question about a file, as of now.
-    fn ask(&self, workspace: WorkspaceId, file: FileId) -> Asked {
-        let at = self.now();
-        Asked {
-            workspace,
-            file,
-            at,
-        }
-    }
-
     pub(crate) fn config(&self) -> &StorageConfig {
         &self.config
     }
@@ -129,7 +128,7 @@ impl Storage for PgStorage {
     }
 
     async fn get(&self, workspace: WorkspaceId, file: FileId) -> Result<PendingUpload> {
-        let asked = self.ask(workspace, file);
+        let asked = Asked { workspace, file };
         let found = self.lanes.look_ups.run(&self.database, asked).await?;
         found.ok_or(Error::NotFound)
     }
@@ -156,12 +155,12 @@ impl Storage for PgStorage {
     }
 
     async fn mark_fetched(&self, workspace: WorkspaceId, file: FileId) -> Result<()> {
-        let asked = self.ask(workspace, file);
+        let asked = Asked { workspace, file };
         Ok(self.lanes.fetch_notes.run(&self.database, asked).await?)
     }
 
     async fn ack(&self, workspace: WorkspaceId, file: FileId) -> Result<Acked> {
-        let asked = self.ask(workspace, file);
+        let asked = Asked { workspace, file };
         Ok(self.lanes.acks.run(&self.database, asked).await?)
     }
 
@@ -249,7 +248,7 @@ impl Reader {
             return Err(PgError::RangeNotSatisfiable { size_bytes });
         }
         let pieces = rows
-            .iter()
+            .into_iter()
             .map(|row| piece(row, start, end))
             .collect::<Result<VecDeque<Bytes>, _>>()?;
         let held: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
@@ -267,7 +266,10 @@ impl Reader {
             return Ok(None);
         };
         let asked = AskedBytes {
-            asked: self.storage.ask(self.workspace, self.file),
+            asked: Asked {
+                workspace: self.workspace,
+                file: self.file,
+            },
             end,
         };
         let reads = &self.storage.lanes.small_reads;
@@ -296,20 +298,31 @@ impl Reader {
     }
 }
 
-/// The part of a chunk that lies between two offsets of its file.
-fn piece(row: &tokio_postgres::Row, start: u64, end: u64) -> Result<Bytes, PgError> {
+/// The part of a chunk that lies between two offsets of its file. It is not copied out of the row: all
+/// the rows that share their memory are of one window.
+fn piece(row: Row, start: u64, end: u64) -> Result<Bytes, PgError> {
     let missing = || PgError::Damaged("bytes of a file are missing");
-    let chunk_bytes: i32 = rows::column(row, "chunk_bytes")?;
-    let seq: Option<i32> = rows::column(row, "seq")?;
-    let data: Option<&[u8]> = rows::column(row, "data")?;
+    let chunk_bytes: i32 = rows::column(&row, "chunk_bytes")?;
+    let seq: Option<i32> = rows::column(&row, "seq")?;
+    let data: Option<&[u8]> = rows::column(&row, "data")?;
     let (seq, data) = seq.zip(data).ok_or_else(missing)?;
     let at = u64::try_from(i64::from(seq) * i64::from(chunk_bytes)).map_err(|_| missing())?;
     let within = |offset: u64| usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX);
-    let kept = data
-        .get(within(start)..within(end).min(data.len()))
-        .filter(|kept| !kept.is_empty())
-        .ok_or_else(missing)?;
-    Ok(Bytes::copy_from_slice(kept))
+    let kept = within(start)..within(end).min(data.len());
+    if kept.is_empty() {
+        return Err(missing());
+    }
+    Ok(Bytes::from_owner(ChunkRow(row)).slice(kept))
+}
+
+/// A row that owns the bytes of its chunk.
+struct ChunkRow(Row);
+
+impl AsRef<[u8]> for ChunkRow {
+    fn as_ref(&self) -> &[u8] {
+        let data: Option<&[u8]> = rows::column(&self.0, "data").ok();
+        data.unwrap_or_default()
+    }
 }
 
 /// One download: the pieces at hand, and the window that is on its way.

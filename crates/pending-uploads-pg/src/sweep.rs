@@ -14,6 +14,7 @@ use pending_uploads_core::{
     WorkspaceId,
 };
 use tokio::time::sleep;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{GenericClient, Row};
 use uuid::Uuid;
@@ -39,15 +40,15 @@ const DISCARD_PAUSES: [Duration; 5] = [
     Duration::from_secs(4),
 ];
 
-/// A hundred candidates at most, for as many as fit into a step; rows that somebody is just working
-/// on are left for the next one.
+/// A hundred candidates at most, for as many as fit into a step, of workspaces that are not in $2;
+/// rows that somebody is just working on are left for the next one.
 macro_rules! candidates {
     ($condition:literal, $order:literal) => {
         concat!(
             "SELECT file_id, workspace_id, filename, original_name, size_bytes, \
                  acked_at IS NOT NULL AS acked FROM pending_uploads WHERE ",
             $condition,
-            " ORDER BY ",
+            " AND workspace_id <> ALL($2::uuid[]) ORDER BY ",
             $order,
             " LIMIT 100 FOR UPDATE SKIP LOCKED"
         )
@@ -64,6 +65,10 @@ const LOCK_FEEDS: &str = "SELECT feed.workspace_id, locked.workspace_id IS NOT N
          SELECT workspace_id FROM feed_counters WHERE workspace_id = ANY($1) \
          ORDER BY workspace_id FOR NO KEY UPDATE SKIP LOCKED \
      ) AS locked ON locked.workspace_id = feed.workspace_id WHERE feed.workspace_id = ANY($1)";
+
+/// The one feed that is waited for, a second at the most, with no other in hand.
+const BOUND_THE_WAIT: &str = "SET LOCAL lock_timeout = '1s'";
+const LOCK_ONE_FEED: &str = "SELECT FROM feed_counters WHERE workspace_id = $1 FOR NO KEY UPDATE";
 
 const DELETE_UPLOADS: &str = "DELETE FROM pending_uploads WHERE file_id = ANY($1)";
 /// `octet_length` of an external value reads its pointer, not the value.
@@ -161,18 +166,51 @@ async fn delete_published(
     until: Timestamp,
     now: Timestamp,
 ) -> Result<Step, PgError> {
+    let mut held = Vec::new();
+    loop {
+        let files = find(client, candidates, until, &held).await?;
+        let Some(first) = files.first() else {
+            let files = wait_for_a_feed(client, held).await?;
+            return delete(client, files, now).await;
+        };
+        if first.size_bytes > STEP_BYTES && shrink(&***client, &[first.file_id.as_uuid()]).await? {
+            return Ok(Step::Shrunk);
+        }
+        let (free, of_held) = lock_feeds(client, files).await?;
+        if !free.is_empty() {
+            return delete(client, free, now).await;
+        }
+        // Who is always publishing keeps nobody else's files from being swept.
+        held.extend(of_held);
+    }
+}
+
+/// Finds what is to be swept, of workspaces of which no file was passed over.
+async fn find(
+    client: &Object,
+    candidates: &str,
+    until: Timestamp,
+    passed_over: &[SweptFile],
+) -> Result<Vec<SweptFile>, PgError> {
+    let workspaces: HashSet<Uuid> = workspaces(passed_over).collect();
+    let workspaces: Vec<Uuid> = workspaces.into_iter().collect();
     let statement = client.prepare_cached(candidates).await?;
     let rows = client
-        .query(&statement, &[&SystemTime::from(until)])
+        .query(&statement, &[&SystemTime::from(until), &workspaces])
         .await?;
-    let files = rows.iter().map(swept_file).collect::<Result<Vec<_>, _>>()?;
-    let Some(first) = files.first() else {
-        return Ok(Step::Deleted(Vec::new()));
-    };
-    if first.size_bytes > STEP_BYTES && shrink(&***client, &[first.file_id.as_uuid()]).await? {
-        return Ok(Step::Shrunk);
+    rows.iter().map(swept_file).collect()
+}
+
+fn workspaces(files: &[SweptFile]) -> impl Iterator<Item = Uuid> {
+    files.iter().map(|file| file.workspace_id.as_uuid())
+}
+
+/// Deletes a step's worth of the files, and says in the feeds which of them expired.
+async fn delete(client: &Object, files: Vec<SweptFile>, now: Timestamp) -> Result<Step, PgError> {
+    let files = one_step_of(files);
+    if files.is_empty() {
+        return Ok(Step::Deleted(files));
     }
-    let files = lock_feeds(client, one_step_of(files)).await?;
     let ids: Vec<Uuid> = files.iter().map(|file| file.file_id.as_uuid()).collect();
     let delete_chunks = client.prepare_cached(DELETE_CHUNKS).await?;
     let delete_uploads = client.prepare_cached(DELETE_UPLOADS).await?;
@@ -196,18 +234,17 @@ fn one_step_of(files: Vec<SweptFile>) -> Vec<SweptFile> {
         .collect()
 }
 
-/// Locks the feeds that files of this step expired in, and leaves those files for later whose feed
-/// somebody holds: a publish, or a caller's own transaction.
-async fn lock_feeds(client: &Object, files: Vec<SweptFile>) -> Result<Vec<SweptFile>, PgError> {
-    let workspaces: Vec<Uuid> = files
-        .iter()
-        .filter(|file| file.reason == SweepReason::Expired)
-        .map(|file| file.workspace_id.as_uuid())
-        .collect();
-    if workspaces.is_empty() {
-        return Ok(files);
+/// Locks the feeds that these files expired in. The second are those whose feed somebody holds: a
+/// publish, or a caller's own transaction.
+async fn lock_feeds(
+    client: &Object,
+    files: Vec<SweptFile>,
+) -> Result<(Vec<SweptFile>, Vec<SweptFile>), PgError> {
+    if files.iter().all(|file| file.reason != SweepReason::Expired) {
+        return Ok((files, Vec::new()));
     }
     let lock = client.prepare_cached(LOCK_FEEDS).await?;
+    let workspaces: Vec<Uuid> = workspaces(&files).collect();
     let mut held = HashSet::new();
     for feed in client.query(&lock, &[&workspaces]).await? {
         if !rows::column::<bool>(&feed, "locked")? {
@@ -215,7 +252,28 @@ async fn lock_feeds(client: &Object, files: Vec<SweptFile>) -> Result<Vec<SweptF
         }
     }
     let is_free = |file: &SweptFile| !held.contains(&file.workspace_id.as_uuid());
-    Ok(files.into_iter().filter(is_free).collect())
+    Ok(files.into_iter().partition(is_free))
+}
+
+/// When nothing else is left: waits for the feed of one of the workspaces whose files were passed
+/// over, and answers its files. None of them when the feed is held for longer.
+async fn wait_for_a_feed(
+    client: &Object,
+    passed_over: Vec<SweptFile>,
+) -> Result<Vec<SweptFile>, PgError> {
+    let Some(workspace) = passed_over.first().map(|file| file.workspace_id) else {
+        return Ok(Vec::new());
+    };
+    client.batch_execute(BOUND_THE_WAIT).await?;
+    let lock = client.prepare_cached(LOCK_ONE_FEED).await?;
+    match client.query(&lock, &[&workspace.as_uuid()]).await {
+        Ok(_) => {}
+        // The transaction has failed, and nothing was written in it.
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    }
+    let is_its = |file: &SweptFile| file.workspace_id == workspace;
+    Ok(passed_over.into_iter().filter(is_its).collect())
 }
 
 /// Deletes a step's worth of the files' last chunks, and answers whether any chunks beyond a step

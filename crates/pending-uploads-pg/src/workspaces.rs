@@ -5,14 +5,13 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use pending_uploads_core::{
-    CallbackUrl, Clock, Delivery, DeliveryMode, Error, InboundSecret, Registered, Registrar,
-    Registration, Result, Token, TokenDigest, Workspace, WorkspaceId, Workspaces,
+    CallbackUrl, Clock, Delivery, DeliveryMode, Error, InboundSecret, KnownWorkspace, Registered,
+    Registrar, Registration, Result, Token, TokenDigest, Workspace, WorkspaceId, Workspaces,
 };
 use tokio_postgres::Row;
 
 use crate::database::Database;
 use crate::error::PgError;
-use crate::known::KnownWorkspace;
 use crate::rows;
 
 /// Creates a workspace and its feed's counter together; one that exists is left as it is.
@@ -48,7 +47,7 @@ impl PgWorkspaces {
         }
     }
 
-    /// What is known of a workspace, or what its row says.
+    /// What is remembered of a workspace, or what its row says.
     async fn known(&self, workspace: WorkspaceId) -> Result<Option<KnownWorkspace>, PgError> {
         match self.database.known().get(workspace) {
             Some(known) => Ok(Some(known)),
@@ -59,7 +58,7 @@ impl PgWorkspaces {
     /// Looks a workspace's row up, and remembers what it says for a while.
     async fn look_up(&self, workspace: WorkspaceId) -> Result<Option<KnownWorkspace>, PgError> {
         let known = self.database.known();
-        let asked = known.asked();
+        let look_up = known.begin_look_up();
         let rows = self.database.query(GET, &[&workspace.as_uuid()]).await?;
         let Some(row) = rows.first() else {
             return Ok(None);
@@ -71,7 +70,7 @@ impl PgWorkspaces {
             },
             token: token_digest(row)?,
         };
-        known.keep(asked, &found);
+        known.keep(look_up, &found);
         Ok(Some(found))
     }
 }
@@ -101,17 +100,14 @@ impl Workspaces for PgWorkspaces {
         workspace: WorkspaceId,
         token: &Token,
     ) -> Result<Option<Workspace>> {
-        let mut known = self.known(workspace).await?;
-        if known
-            .as_ref()
-            .is_some_and(|known| !known.token.is_of(token))
-        {
-            // The row may have had another token put in just now.
-            known = self.look_up(workspace).await?;
-        }
-        Ok(known
-            .filter(|known| known.token.is_of(token))
-            .map(|known| known.workspace))
+        let fits = |known: &KnownWorkspace| known.has(token);
+        let remembered = self.database.known().get(workspace);
+        let known = match remembered.filter(fits) {
+            Some(known) => Some(known),
+            // What was remembered may be of before another token was put in, just now.
+            None => self.look_up(workspace).await?.filter(fits),
+        };
+        Ok(known.map(|known| known.workspace))
     }
 
     async fn get(&self, workspace: WorkspaceId) -> Result<Workspace> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use log::info;
-use pending_uploads_core::{FeedSignals, FileId};
+use pending_uploads_core::{FeedSignals, FileId, Hearing, KnownWorkspaces};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::runtime::Handle;
@@ -39,6 +39,7 @@ struct Inner {
     readers: Readers,
     staged: StagedBatches,
     signals: FeedSignals,
+    known: KnownWorkspaces,
     runtime: Handle,
     /// Ends with the writing thread.
     writing: watch::Receiver<()>,
@@ -87,6 +88,7 @@ impl Database {
             writer,
             readers,
             signals: FeedSignals::new(),
+            known: told_of_changes(),
             runtime,
             writing,
         };
@@ -144,6 +146,11 @@ impl Database {
         &self.inner.signals
     }
 
+    /// What was lately looked up of workspaces.
+    pub(crate) fn known(&self) -> &KnownWorkspaces {
+        &self.inner.known
+    }
+
     /// Runs work that must not be cut off by a caller that goes away.
     pub(crate) async fn run<T, F>(&self, work: F) -> Result<T, SqliteError>
     where
@@ -171,12 +178,26 @@ impl Database {
         T: Send + 'static,
         F: FnOnce() -> Result<T, SqliteError> + Send + 'static,
     {
-        self.inner
-            .runtime
-            .spawn_blocking(work)
+        self.begin_blocking(work)
             .await
             .map_err(|_| SqliteError::Closed)?
     }
+
+    /// Begins work on files, on a thread that may block.
+    pub(crate) fn begin_blocking<T, F>(&self, work: F) -> JoinHandle<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.inner.runtime.spawn_blocking(work)
+    }
+}
+
+/// All that changes a workspace goes through this process, which has the folder to itself.
+fn told_of_changes() -> KnownWorkspaces {
+    let known = KnownWorkspaces::default();
+    known.forget_all(Hearing::Listening);
+    known
 }
 
 fn open_writer(folder: &Folder) -> Result<Connection, OpenError> {

@@ -7,20 +7,31 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pending_uploads_core::FileId;
+use tokio::task::JoinHandle;
 
 use crate::database::Database;
 use crate::error::SqliteError;
 use crate::staged::{LeaseWatch, delete_or_warn};
 
-/// How much is collected before it is written, in bytes.
-const BURST_BYTES: usize = 512 * 1024;
+/// How much is collected before it is written, in bytes; as much again is being written meanwhile.
+const BURST_BYTES: usize = 256 * 1024;
 
 /// A file that is being written.
 #[derive(Debug)]
 pub(crate) struct FileWriter {
-    /// Away while a burst is being written; a dropped future leaves it so.
-    file: Option<File>,
+    output: Output,
     burst: Vec<u8>,
+}
+
+/// Where the file is.
+#[derive(Debug)]
+enum Output {
+    /// Here, with an empty burst to be filled next.
+    AtHand(File, Vec<u8>),
+    /// On a thread that writes a burst, while the next one is collected.
+    Writing(JoinHandle<Result<(File, Vec<u8>), SqliteError>>),
+    /// A write failed, or its future was dropped.
+    Lost,
 }
 
 impl FileWriter {
@@ -42,12 +53,12 @@ impl FileWriter {
         };
         let file = database.blocking(create).await?;
         Ok(Self {
-            file: Some(file),
+            output: Output::AtHand(file, Vec::new()),
             burst: Vec::new(),
         })
     }
 
-    /// Adds bytes; waits for the disk whenever a burst is full.
+    /// Adds bytes; whenever a burst is full, waits until the one before it is written.
     pub(crate) async fn write(
         &mut self,
         database: &Database,
@@ -68,25 +79,31 @@ impl FileWriter {
     /// Writes what is left, and returns when all of it is on the disk.
     pub(crate) async fn finish(mut self, database: &Database) -> Result<(), SqliteError> {
         self.flush(database).await?;
-        let file = self.file.take().ok_or(SqliteError::Closed)?;
+        let (file, _) = self.written().await?;
         database.blocking(move || Ok(file.sync_data()?)).await
     }
 
+    /// Sends the burst on its way, once the one before has been written.
     async fn flush(&mut self, database: &Database) -> Result<(), SqliteError> {
-        let mut file = self.file.take().ok_or(SqliteError::Closed)?;
-        let mut burst = std::mem::take(&mut self.burst);
+        let (mut file, empty) = self.written().await?;
+        let mut burst = std::mem::replace(&mut self.burst, empty);
         let folder = Arc::clone(database.folder());
-        let (file, burst) = database
-            .blocking(move || {
-                folder.check_room()?;
-                file.write_all(&burst)?;
-                burst.clear();
-                Ok((file, burst))
-            })
-            .await?;
-        self.file = Some(file);
-        self.burst = burst;
+        self.output = Output::Writing(database.begin_blocking(move || {
+            folder.check_room()?;
+            file.write_all(&burst)?;
+            burst.clear();
+            Ok((file, burst))
+        }));
         Ok(())
+    }
+
+    /// The file when nothing is being written to it, and an empty burst.
+    async fn written(&mut self) -> Result<(File, Vec<u8>), SqliteError> {
+        match std::mem::replace(&mut self.output, Output::Lost) {
+            Output::AtHand(file, burst) => Ok((file, burst)),
+            Output::Writing(writing) => writing.await.map_err(|_| SqliteError::Closed)?,
+            Output::Lost => Err(SqliteError::Closed),
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pending_uploads_core::{
-    CallbackUrl, Clock, Delivery, DeliveryMode, InboundSecret, Registered, Registrar, Registration,
-    Result, Timestamp, Token, TokenDigest, Workspace, WorkspaceId, Workspaces,
+    CallbackUrl, Clock, Delivery, DeliveryMode, InboundSecret, KnownWorkspace, Registered,
+    Registrar, Registration, Result, Timestamp, Token, TokenDigest, Workspace, WorkspaceId,
+    Workspaces,
 };
 use rusqlite::{Connection, Row, params};
 
@@ -41,26 +42,35 @@ impl SqliteWorkspaces {
         }
     }
 
-    async fn known(
-        &self,
-        id: WorkspaceId,
-    ) -> Result<Option<(TokenDigest, Workspace)>, SqliteError> {
+    /// What is remembered of a workspace, or what its row says.
+    async fn known(&self, id: WorkspaceId) -> Result<Option<KnownWorkspace>, SqliteError> {
+        match self.database.known().get(id) {
+            Some(known) => Ok(Some(known)),
+            None => self.look_up(id).await,
+        }
+    }
+
+    /// Looks a workspace's row up, and remembers what it says for a while.
+    async fn look_up(&self, id: WorkspaceId) -> Result<Option<KnownWorkspace>, SqliteError> {
+        let known = self.database.known();
+        let look_up = known.begin_look_up();
         let work = move |connection: &Connection| {
             let mut get = connection.prepare_cached(GET)?;
             let mut found = get.query([Id(id.as_uuid())])?;
             let Some(row) = found.next()? else {
                 return Ok(None);
             };
-            let digest = TokenDigest::from_bytes(row.get("token_sha256")?);
-            Ok(Some((
-                digest,
-                Workspace {
-                    id,
-                    delivery: delivery(row)?,
-                },
-            )))
+            let delivery = delivery(row)?;
+            Ok(Some(KnownWorkspace {
+                workspace: Workspace { id, delivery },
+                token: TokenDigest::from_bytes(row.get("token_sha256")?),
+            }))
         };
-        self.database.readers().read(work).await
+        let found = self.database.readers().read(work).await?;
+        if let Some(found) = &found {
+            known.keep(look_up, found);
+        }
+        Ok(found)
     }
 }
 
@@ -73,10 +83,18 @@ impl Workspaces for SqliteWorkspaces {
     ) -> Result<Registered> {
         let fresh = (Token::generate()?, InboundSecret::generate()?);
         let now = self.clock.now();
+        let id = registration.id;
         let work = move |connection: &Connection| {
             register(connection, &registration, registrar, fresh, now)
         };
-        Ok(self.database.writer().write(Promise::Durable, work).await?)
+        let database = self.database.clone();
+        // What was known is forgotten, even when whoever asked has gone away.
+        let written = async move {
+            let registered = database.writer().write(Promise::Durable, work).await;
+            database.known().forget(id);
+            registered
+        };
+        Ok(self.database.run(written).await?)
     }
 
     async fn authenticate(
@@ -86,15 +104,13 @@ impl Workspaces for SqliteWorkspaces {
     ) -> Result<Option<Workspace>> {
         let known = self.known(workspace).await?;
         Ok(known
-            .filter(|(digest, _)| digest.is_of(token))
-            .map(|(_, workspace)| workspace))
+            .filter(|known| known.has(token))
+            .map(|known| known.workspace))
     }
 
     async fn get(&self, workspace: WorkspaceId) -> Result<Workspace> {
         let known = self.known(workspace).await?;
-        Ok(known
-            .map(|(_, workspace)| workspace)
-            .ok_or(SqliteError::UnknownWorkspace)?)
+        Ok(known.ok_or(SqliteError::UnknownWorkspace)?.workspace)
     }
 }
 

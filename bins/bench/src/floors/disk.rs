@@ -16,7 +16,8 @@ use crate::load::{Extent, Worker, Yield, drive};
 const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Writes files of `size` bytes in `folder`, `at_once` of them at a time, each by a `dd` of its own
-/// that syncs what it wrote. A later file replaces an earlier one; none is left.
+/// that syncs what it wrote. Each is a new one, as an upload is, and none is left in the end: to write
+/// over a file whose pages are in the system's cache takes less.
 ///
 /// The bytes are random ones, out of the system's cache: there are disks to which zeros are no work.
 pub(crate) async fn write(
@@ -76,33 +77,58 @@ impl Place {
     }
 
     fn writing(&self, number: usize) -> Dd {
-        let (from, to) = (self.source(), self.file(number));
-        let synced = OsString::from("conv=fdatasync");
         Dd {
-            operands: vec![named("if=", &from), named("of=", &to), synced],
+            from: self.source(),
+            to: To::NewFiles(self.file(number)),
+            written: 0,
             size: self.size,
         }
     }
 
     fn reading(&self, number: usize) -> Dd {
         Dd {
-            operands: vec![named("if=", &self.file(number)), "of=/dev/null".into()],
+            from: first_of(&self.file(number)),
+            to: To::Nowhere,
+            written: 0,
             size: self.size,
         }
     }
 }
 
-/// One `dd` after the other, with the same operands.
+/// Where a `dd` writes to.
+enum To {
+    /// To files whose names begin so, and syncs them.
+    NewFiles(PathBuf),
+    Nowhere,
+}
+
+/// The first file whose name begins so.
+fn first_of(prefix: &Path) -> PathBuf {
+    prefix.with_extension("0")
+}
+
+/// One `dd` after the other.
 struct Dd {
-    operands: Vec<OsString>,
+    from: PathBuf,
+    to: To,
+    written: u64,
     size: u64,
 }
 
 impl Dd {
-    async fn run(&self) -> Result<(), FloorError> {
+    async fn run(&mut self) -> Result<(), FloorError> {
+        let to = match &self.to {
+            To::NewFiles(prefix) => vec![
+                named("of=", &prefix.with_extension(self.written.to_string())),
+                "conv=fdatasync".into(),
+            ],
+            To::Nowhere => vec!["of=/dev/null".into()],
+        };
+        self.written += 1;
         let output = Command::new("dd")
             .args(["bs=1M", "status=none"])
-            .args(&self.operands)
+            .arg(named("if=", &self.from))
+            .args(to)
             .stdin(Stdio::null())
             .output()
             .await?;
@@ -146,7 +172,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::make(folder.path(), 2_500_000).unwrap();
         place.writing(1).turn().await.unwrap();
-        let [written, source] = [place.file(1), place.source()].map(|path| fs::read(path).unwrap());
+        let files = [first_of(&place.file(1)), place.source()];
+        let [written, source] = files.map(|path| fs::read(path).unwrap());
         assert!(written == source && written.len() == 2_500_000);
         drop(place);
 

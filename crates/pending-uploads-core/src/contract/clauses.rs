@@ -212,7 +212,7 @@ macro_rules! contract_tests {
                 a_mode_that_was_never_named_is_push,
                 a_mode_that_is_not_named_again_is_kept,
                 a_url_that_is_not_named_again_is_kept,
-                a_change_is_seen_at_once,
+                a_change_is_seen_here_at_once_and_elsewhere_soon,
                 the_inbound_secret_never_changes,
                 only_a_push_workspace_gets_an_inbound_secret,
                 no_two_workspaces_share_a_secret,

@@ -16,7 +16,7 @@ use crate::{
     SweptFile, Timestamp, Token, WorkspaceId,
 };
 
-/// 1 MiB: about what a batch collects before it asks the store, and what a stream may hold.
+/// 1 MiB: the most that a batch collects before it asks the store, and that a stream may hold.
 pub(super) const MIB: usize = 1024 * 1024;
 
 /// Longer than a clause may take: a reader of the feed that waits so long was not woken.

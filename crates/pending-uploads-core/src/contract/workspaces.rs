@@ -108,13 +108,18 @@ pub async fn a_url_that_is_not_named_again_is_kept(fixture: &dyn Fixture) {
     assert_eq!(delivery(&subject, id).await, expected);
 }
 
-/// `Workspaces::register`: a change is seen by the next call, on every instance.
-pub async fn a_change_is_seen_at_once(fixture: &dyn Fixture) {
+/// `Workspaces::authenticate`: a change is seen by the next call in the process that made it, and
+/// soon in one that has just looked the workspace up.
+pub async fn a_change_is_seen_here_at_once_and_elsewhere_soon(fixture: &dyn Fixture) {
     let subject = fixture.subject(Terms::default()).await;
     let id = WorkspaceId::generate();
     let first = register(&subject, pushing(id, "https://one.example")).await;
     let secret = first.inbound_secret.unwrap();
     let token = first.auth_token.unwrap();
+    for number in 0..2 {
+        let workspaces = subject.either(number).workspaces;
+        assert!(workspaces.authenticate(id, &token).await.unwrap().is_some());
+    }
     register(&subject, pushing(id, "https://two.example")).await;
     let expected = Workspace {
         id,
@@ -123,11 +128,15 @@ pub async fn a_change_is_seen_at_once(fixture: &dyn Fixture) {
             secret,
         },
     };
-    for number in 0..2 {
-        let workspaces = subject.either(number).workspaces;
-        let seen = workspaces.authenticate(id, &token).await.unwrap();
-        assert_eq!(seen.as_ref(), Some(&expected));
-    }
+    let here = subject.workspaces.authenticate(id, &token).await.unwrap();
+    assert_eq!(here.as_ref(), Some(&expected));
+    let elsewhere = subject.either(1).workspaces;
+    until("the change is seen elsewhere", async || {
+        let seen = elsewhere.authenticate(id, &token).await.unwrap();
+        seen.as_ref() == Some(&expected)
+    })
+    .await;
+    assert_eq!(elsewhere.get(id).await.unwrap(), expected);
 }
 
 /// `Registered::inbound_secret`: the same each time, through a change of the mode, too.

@@ -13,11 +13,9 @@ use pending_uploads_pg::{Database, DatabaseConfig, PgActivityLog, PgStorage, Sto
 use pg_cluster::TestDatabase;
 use tokio_postgres::Client;
 
-use crate::support;
+use crate::support::{self, until};
 
 const MIB: usize = 1024 * 1024;
-/// How often a condition is looked at before a test gives up on it.
-const TRIES: usize = 2000;
 
 struct Postgres {
     files: PgStorage,
@@ -48,18 +46,6 @@ impl Postgres {
         self.db.query_one(sql, &[]).await.unwrap().get(0)
     }
 
-    /// Ends every connection to the database but the one that asks.
-    async fn db_cut_connections(&self) {
-        self.db
-            .execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
-                &[],
-            )
-            .await
-            .unwrap();
-    }
-
     async fn feed_length(&self) -> usize {
         let query = ActivityQuery::from_start(FeedStart::Newest);
         self.feed.list(self.workspace, &query).await.unwrap().len()
@@ -75,17 +61,6 @@ impl Postgres {
 
 fn name() -> Filename {
     Filename::sanitize("report.pdf")
-}
-
-/// Looks until the condition holds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..TRIES {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never came: {what}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,11 +164,11 @@ async fn a_batch_outlives_lost_connections_and_publishes_once() {
     let mut batch = it.files.begin(it.workspace).await.unwrap();
     batch.start_file(name(), Mimetype::absent()).await.unwrap();
     for piece in data.chunks(MIB) {
-        it.db_cut_connections().await;
+        support::db_cut_connections(&it.db).await;
         batch.write(piece).await.unwrap();
     }
     batch.finish_file().await.unwrap();
-    it.db_cut_connections().await;
+    support::db_cut_connections(&it.db).await;
     let published = batch.publish().await.unwrap();
 
     let bytes = it
@@ -219,7 +194,7 @@ async fn a_reader_whose_hints_were_lost_gets_the_row_all_the_same() {
     let waiting =
         tokio::spawn(async move { reader.wait(workspace, &query, Duration::from_mins(1)).await });
     // Neither a hint nor a wake-up in this process: the row is written behind both their backs.
-    it.db_cut_connections().await;
+    support::db_cut_connections(&it.db).await;
     it.db
         .batch_execute(
             "WITH counter AS (UPDATE feed_counters SET last_seq = last_seq + 1 RETURNING *) \
@@ -342,7 +317,7 @@ async fn a_store_that_is_away_is_unavailable_and_a_batch_begun_before_is_told_so
         .batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
         .await
         .unwrap();
-    it.db_cut_connections().await;
+    support::db_cut_connections(&it.db).await;
 
     let error = batch.write(&vec![1; 2 * MIB]).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");

@@ -8,7 +8,9 @@
 mod archive;
 mod behaviour;
 mod contract;
+mod forgetting;
 mod migrations;
 mod plans;
+mod remembering;
 mod support;
 mod sweeping;

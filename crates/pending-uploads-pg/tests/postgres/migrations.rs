@@ -60,6 +60,36 @@ async fn steps_are_applied_once_undone_and_applied_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_counted_when_its_bound_comes() {
+    let test_database = TestDatabase::create();
+    let database = crate::support::connect(&test_database);
+    migrate::up_to(&database, 2).await.unwrap();
+    let client = crate::support::db_client(&test_database).await;
+    client
+        .batch_execute(
+            "INSERT INTO workspaces SELECT gen_random_uuid(), 'poll', NULL, 's', \
+                 sha256('t'), NULL, now(), now() FROM generate_series(1, 2); \
+             INSERT INTO feed_counters (workspace_id) SELECT id FROM workspaces; \
+             INSERT INTO pending_uploads SELECT gen_random_uuid(), \
+                 (SELECT min(id::text)::uuid FROM workspaces), 'x', 'x', '', 10 * no, 65536, \
+                 sha256('x'), now(), now() + interval '1 day', NULL, \
+                 CASE WHEN no = 3 THEN now() END FROM generate_series(1, 3) AS no",
+        )
+        .await
+        .unwrap();
+    migrate::up(&database).await.unwrap();
+    let rows = client
+        .query(
+            "SELECT waiting_files, waiting_bytes FROM feed_counters ORDER BY workspace_id::text",
+            &[],
+        )
+        .await
+        .unwrap();
+    let bounds: Vec<(i64, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(bounds, [(2, 30), (0, 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn instances_that_migrate_at_once_take_turns() {
     let test_database = TestDatabase::create();
     let (one, two) = (

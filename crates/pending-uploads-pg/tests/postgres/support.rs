@@ -1,6 +1,7 @@
 //! Databases for this crate's tests: migrated once for each test program, and copied for each test.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pending_uploads_core::{Clock, DeliveryMode, Registrar, Registration, WorkspaceId, Workspaces};
 use pending_uploads_pg::{Database, DatabaseConfig, PgWorkspaces, migrate};
@@ -52,4 +53,25 @@ pub(crate) async fn register(database: &Database, clock: Arc<dyn Clock>) -> Work
         .await
         .unwrap();
     id
+}
+
+/// Ends every connection to the database but the one that asks.
+pub(crate) async fn db_cut_connections(db: &tokio_postgres::Client) {
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    db.execute(cut, &[]).await.unwrap();
+}
+
+/// How often a condition is looked at before a test gives up on it.
+const TRIES: usize = 2000;
+
+/// Looks until the condition holds.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..TRIES {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never came: {what}");
 }

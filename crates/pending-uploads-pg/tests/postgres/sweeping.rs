@@ -114,6 +114,43 @@ async fn a_sweep_passes_by_a_feed_that_a_callers_transaction_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_is_held_keeps_nobody_elses_files_from_being_swept() {
+    let it = Sweeping::new().await;
+    let held = support::register(&it.database, it.clock.clone()).await;
+    let mut batch = it.files.begin(held).await.unwrap();
+    // More than a step takes, and all of them expire before the other workspace's.
+    for _ in 0..101 {
+        let name = Filename::sanitize("report.pdf");
+        batch.start_file(name, Mimetype::absent()).await.unwrap();
+        batch.write(b"x").await.unwrap();
+        batch.finish_file().await.unwrap();
+    }
+    let files = batch.publish().await.unwrap();
+    it.clock.advance(Duration::from_secs(1));
+    let other = it.publish().await;
+    it.clock.advance(Duration::from_hours(25));
+    it.db
+        .batch_execute(&format!(
+            "BEGIN; UPDATE feed_counters SET last_seq = last_seq WHERE workspace_id = '{held}'"
+        ))
+        .await
+        .unwrap();
+    assert_eq!(it.sweep().await, [other.file_id]);
+    assert_eq!(
+        it.sweep().await,
+        [],
+        "a feed that stays held is not waited for without end"
+    );
+
+    // One that is held for a moment is waited for.
+    let holding = it.db.batch_execute("SELECT pg_sleep(0.2); COMMIT");
+    let (swept, released) = tokio::join!(it.sweep(), holding);
+    released.unwrap();
+    assert_eq!(swept.len(), 100);
+    assert_eq!(it.sweep().await.len(), files.len() - 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn acked_files_of_many_workspaces_are_swept_together() {
     let it = Sweeping::new().await;
     let mut acked = Vec::new();

@@ -14,10 +14,9 @@ use crate::load::{Extent, Worker, Yield, drive};
 /// round trip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Form {
-    /// As the statements that ours sends, the count for the quota among them, and the commit in the
-    /// same flight.
+    /// As one statement for each table, and the commit in the same flight.
     Flight,
-    /// As one statement with everything in it, which counts nothing.
+    /// As one statement with everything in it.
     OneStatement,
 }
 

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use futures_util::future::{join, join5};
+use futures_util::future::join5;
 use serde_json::{Value, json};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
@@ -30,17 +30,15 @@ const INSERT_CHUNKS: &str = "INSERT INTO pending_upload_chunks (file_id, seq, da
 const DELETE_BATCH: &str =
     "DELETE FROM staged_batches WHERE batch_id = $1 AND abandoned_at IS NULL";
 const APPEND: &str = "WITH counter AS ( \
-         UPDATE feed_counters SET last_seq = last_seq + 1 WHERE workspace_id = $1 \
-         RETURNING last_seq) \
+         UPDATE feed_counters SET last_seq = last_seq + 1, waiting_files = waiting_files + 1, \
+             waiting_bytes = waiting_bytes + $6 \
+         WHERE workspace_id = $1 RETURNING last_seq) \
      INSERT INTO activity (workspace_id, seq, id, activity_type, target_id, method, summary, \
          request_body, status, created_at) \
      SELECT $1, last_seq, $2, 'a2a_receive', $1, 'chat_upload_receive', $3, $4, 'ok', $5 \
      FROM counter";
-const WAITING: &str = "SELECT count(*) AS files, coalesce(sum(size_bytes), 0)::int8 AS bytes \
-     FROM pending_uploads WHERE workspace_id = $1 AND acked_at IS NULL AND expires_at > $2";
 
-/// All of a small file in one statement. It sees the state before the counter was locked, so that it
-/// cannot count what waits; whoever has a quota to keep needs a second one.
+/// All of a small file in one statement.
 const PUBLISH: &str = "WITH upload AS ( \
          INSERT INTO pending_uploads (file_id, workspace_id, filename, original_name, mimetype, \
              size_bytes, chunk_bytes, sha256, created_at, expires_at) \
@@ -49,8 +47,9 @@ const PUBLISH: &str = "WITH upload AS ( \
          INSERT INTO pending_upload_chunks (file_id, seq, data) \
          SELECT $1, (ordinality - 1)::int4, data FROM unnest($10::bytea[]) WITH ORDINALITY AS fresh (data) \
      ), counter AS ( \
-         UPDATE feed_counters SET last_seq = last_seq + 1 WHERE workspace_id = $2 \
-         RETURNING last_seq) \
+         UPDATE feed_counters SET last_seq = last_seq + 1, waiting_files = waiting_files + 1, \
+             waiting_bytes = waiting_bytes + $5 \
+         WHERE workspace_id = $2 RETURNING last_seq) \
      INSERT INTO activity (workspace_id, seq, id, activity_type, target_id, method, summary, \
          request_body, status, created_at) \
      SELECT $2, last_seq, $11, 'a2a_receive', $2, 'chat_upload_receive', $12, $13, 'ok', $8 \
@@ -111,7 +110,6 @@ pub(super) struct PublishStatements {
     chunks: Statement,
     delete_batch: Statement,
     append: Statement,
-    waiting: Statement,
     publish: Statement,
 }
 
@@ -122,7 +120,6 @@ impl PublishStatements {
             chunks: client.prepare(INSERT_CHUNKS).await?,
             delete_batch: client.prepare(DELETE_BATCH).await?,
             append: client.prepare(APPEND).await?,
-            waiting: client.prepare(WAITING).await?,
             publish: client.prepare(PUBLISH).await?,
         })
     }
@@ -134,21 +131,17 @@ impl PublishStatements {
         file: &FloorFile,
         placement: Placement<'_>,
     ) -> Result<(), FloorError> {
-        let (begun, uploaded, settled, appended, (counted, committed)) = join5(
+        let (begun, uploaded, settled, appended, committed) = join5(
             begin(client, placement),
             self.insert_upload(client, file),
             self.settle(client, file, placement),
             self.append(client, file),
-            join(
-                client.query_one(&self.waiting, &[&file.workspace, &file.created_at]),
-                client.batch_execute("COMMIT"),
-            ),
+            client.batch_execute("COMMIT"),
         )
         .await;
         begun?;
         uploaded?;
         settled?;
-        counted?;
         committed?;
         one(appended?, "the feed's counter")
     }
@@ -223,19 +216,16 @@ impl PublishStatements {
         }
     }
 
-    async fn append(
-        &self,
-        client: &Client,
-        file: &FloorFile,
-    ) -> Result<u64, tokio_postgres::Error> {
-        let params: [&(dyn ToSql + Sync); 5] = [
+    async fn append(&self, client: &Client, file: &FloorFile) -> Result<u64, FloorError> {
+        let params: [&(dyn ToSql + Sync); 6] = [
             &file.workspace,
             &Uuid::now_v7(),
             &SUMMARY,
             &file.announcement(),
             &file.created_at,
+            &i64::try_from(file.size)?,
         ];
-        client.execute(&self.append, &params).await
+        Ok(client.execute(&self.append, &params).await?)
     }
 }
 

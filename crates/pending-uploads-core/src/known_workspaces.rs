@@ -1,14 +1,11 @@
-//! What was lately looked up of workspaces, so that not every request asks for its own.
-//!
-//! An answer is kept for a few seconds, and only while the database can tell us of a change: the
-//! connection that listens is there, and the table has the trigger that notifies. Whatever was
-//! looked up before a change was told of is not kept.
+//! What was lately looked up of workspaces, so that not every request asks for its own: what the
+//! backends have in common.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use pending_uploads_core::{TokenDigest, Workspace, WorkspaceId};
+use crate::{Token, TokenDigest, Workspace, WorkspaceId};
 
 /// How long an answer is believed when no change is told of: should a notification be lost with a
 /// connection that died unnoticed, this is how long.
@@ -18,20 +15,33 @@ const CAPACITY: usize = 4096;
 
 /// A workspace, and the digest that its token must have.
 #[derive(Debug, Clone)]
-pub(crate) struct KnownWorkspace {
-    pub(crate) workspace: Workspace,
-    pub(crate) token: TokenDigest,
+pub struct KnownWorkspace {
+    /// The workspace.
+    pub workspace: Workspace,
+    /// The digest.
+    pub token: TokenDigest,
 }
 
-/// What is known of workspaces just now.
-#[derive(Debug, Default)]
-pub(crate) struct KnownWorkspaces {
-    memory: Mutex<Memory>,
+impl KnownWorkspace {
+    /// Whether `token` is the workspace's, compared in constant time.
+    pub fn has(&self, token: &Token) -> bool {
+        self.token.is_of(token)
+    }
+}
+
+/// What is known of workspaces just now: up to 4,096 of them, each for 5 seconds from its look-up.
+///
+/// Nothing is kept but while its owner is told of changes ([`Hearing::Listening`]), and of what was
+/// looked up before a change was told of nothing. That there is no such workspace is never kept.
+/// Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct KnownWorkspaces {
+    memory: Arc<Mutex<Memory>>,
 }
 
 /// When a look-up was begun: what it found is kept only if no change was told of since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Asked(u64);
+pub struct LookUp(u64);
 
 #[derive(Debug, Default)]
 struct Memory {
@@ -46,9 +56,9 @@ struct Entry {
     since: Instant,
 }
 
-/// Whether changes are told of.
+/// Whether the owner of [`KnownWorkspaces`] is told of changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Hearing {
+pub enum Hearing {
     /// They are not: nothing is kept.
     #[default]
     Deaf,
@@ -58,21 +68,21 @@ pub(crate) enum Hearing {
 
 impl KnownWorkspaces {
     /// What is known of a workspace.
-    pub(crate) fn get(&self, workspace: WorkspaceId) -> Option<KnownWorkspace> {
+    pub fn get(&self, workspace: WorkspaceId) -> Option<KnownWorkspace> {
         let memory = self.memory();
         let entry = memory.entries.get(&workspace)?;
         (entry.since.elapsed() < BELIEVED).then(|| entry.known.clone())
     }
 
     /// To be noted before a workspace is looked up.
-    pub(crate) fn asked(&self) -> Asked {
-        Asked(self.memory().changes)
+    pub fn begin_look_up(&self) -> LookUp {
+        LookUp(self.memory().changes)
     }
 
     /// Keeps what a look-up found.
-    pub(crate) fn keep(&self, asked: Asked, known: &KnownWorkspace) {
+    pub fn keep(&self, look_up: LookUp, known: &KnownWorkspace) {
         let mut memory = self.memory();
-        if memory.hearing == Hearing::Deaf || Asked(memory.changes) != asked {
+        if memory.hearing == Hearing::Deaf || LookUp(memory.changes) != look_up {
             return;
         }
         if memory.entries.len() >= CAPACITY {
@@ -86,14 +96,14 @@ impl KnownWorkspaces {
     }
 
     /// Forgets a workspace that was changed.
-    pub(crate) fn forget(&self, workspace: WorkspaceId) {
+    pub fn forget(&self, workspace: WorkspaceId) {
         let mut memory = self.memory();
         memory.changes += 1;
         memory.entries.remove(&workspace);
     }
 
     /// Forgets everything, because changes are told of from now on, or are not any more.
-    pub(crate) fn forget_all(&self, hearing: Hearing) {
+    pub fn forget_all(&self, hearing: Hearing) {
         let mut memory = self.memory();
         memory.changes += 1;
         memory.hearing = hearing;
@@ -108,9 +118,8 @@ impl KnownWorkspaces {
 
 #[cfg(test)]
 mod tests {
-    use pending_uploads_core::Delivery;
-
     use super::*;
+    use crate::Delivery;
 
     fn known() -> KnownWorkspace {
         KnownWorkspace {
@@ -132,7 +141,7 @@ mod tests {
     fn what_was_looked_up_is_known_until_a_change_is_told_of() {
         let (all, one, other) = (listening(), known(), known());
         for known in [&one, &other] {
-            all.keep(all.asked(), known);
+            all.keep(all.begin_look_up(), known);
         }
         assert!(all.get(one.workspace.id).is_some());
         all.forget(one.workspace.id);
@@ -143,19 +152,19 @@ mod tests {
     #[test]
     fn what_was_looked_up_before_a_change_is_not_kept_after_it() {
         let (all, one) = (listening(), known());
-        let asked = all.asked();
+        let begun = all.begin_look_up();
         all.forget(one.workspace.id);
-        all.keep(asked, &one);
+        all.keep(begun, &one);
         assert!(all.get(one.workspace.id).is_none());
     }
 
     #[test]
     fn nothing_is_kept_while_nobody_tells_of_changes() {
         let (all, one) = (listening(), known());
-        all.keep(all.asked(), &one);
+        all.keep(all.begin_look_up(), &one);
         all.forget_all(Hearing::Deaf);
         assert!(all.get(one.workspace.id).is_none());
-        all.keep(all.asked(), &one);
+        all.keep(all.begin_look_up(), &one);
         assert!(all.get(one.workspace.id).is_none());
     }
 
@@ -163,7 +172,7 @@ mod tests {
     fn no_more_workspaces_are_remembered_than_there_is_room_for() {
         let all = listening();
         for _ in 0..=CAPACITY {
-            all.keep(all.asked(), &known());
+            all.keep(all.begin_look_up(), &known());
         }
         assert_eq!(all.memory().entries.len(), 1);
     }
