@@ -7,7 +7,7 @@ use crate::chunks::{CHUNK_BYTES, Chunk};
 use crate::error::PgError;
 
 /// How much is collected before it is sent, in bytes; as much again is on its way meanwhile.
-pub(crate) const BURST_BYTES: usize = 256 * 1024;
+pub(crate) const BURST_BYTES: usize = 192 * 1024;
 
 /// Chunks on their way: full ones, and the one that is being filled.
 #[derive(Debug, Default)]

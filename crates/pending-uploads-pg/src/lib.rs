@@ -12,7 +12,7 @@
 //! tables; [`migrate`] needs the right to create them, a function and a trigger. The trigger tells all
 //! processes of a workspace that was changed, which each of them remembers for some seconds.
 //!
-//! Bytes arrive in bursts of 256 KiB, each of which borrows a connection for one statement. What is
+//! Bytes arrive in bursts of 192 KiB, each of which borrows a connection for one statement. What is
 //! small, and asked for while something else of its kind is under way, goes together in the next
 //! statement. No connection and no transaction is ever held while a client sends or receives.
 

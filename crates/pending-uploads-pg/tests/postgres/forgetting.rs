@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 
 use crate::support::{self, until};
 
-const BURST: usize = 256 * 1024;
+const BURST: usize = 192 * 1024;
 
 /// Where a batch has stored two bursts.
 struct Staged {
@@ -64,7 +64,7 @@ impl Staged {
         self.db
             .batch_execute(
                 "UPDATE staged_batches SET bursts = 1; \
-                 DELETE FROM pending_upload_chunks WHERE seq >= 4",
+                 DELETE FROM pending_upload_chunks WHERE seq >= 3",
             )
             .await
             .unwrap();
