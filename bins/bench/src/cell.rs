@@ -82,7 +82,7 @@ const FULL: [Block; 11] = [
     (Scenario::BusyPoll, &[0], &[1, 16]),
     (Scenario::Cycle, &[100 * KB], &[1, 4, 16]),
     (Scenario::Arrival, &[KB, 100 * KB], &[1]),
-    (Scenario::Waiters, &[0], &[1_000]),
+    (Scenario::Waiters, &[0], &[10, 100, 1_000]),
     (Scenario::Mixed, &[0], &[40]),
 ];
 

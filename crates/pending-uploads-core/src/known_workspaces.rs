@@ -29,7 +29,8 @@ impl KnownWorkspace {
     }
 }
 
-/// What is known of workspaces just now: up to 4,096 of them, each for 5 seconds from its look-up.
+/// What is known of workspaces just now: up to 4,096 of them, each for 5 seconds from the beginning of
+/// its look-up.
 ///
 /// Nothing is kept but while its owner is told of changes ([`Hearing::Listening`]), and of what was
 /// looked up before a change was told of nothing. That there is no such workspace is never kept.
@@ -40,8 +41,11 @@ pub struct KnownWorkspaces {
 }
 
 /// When a look-up was begun: what it found is kept only if no change was told of since.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LookUp(u64);
+#[derive(Debug, Clone, Copy)]
+pub struct LookUp {
+    changes: u64,
+    begun: Instant,
+}
 
 #[derive(Debug, Default)]
 struct Memory {
@@ -76,13 +80,16 @@ impl KnownWorkspaces {
 
     /// To be noted before a workspace is looked up.
     pub fn begin_look_up(&self) -> LookUp {
-        LookUp(self.memory().changes)
+        LookUp {
+            changes: self.memory().changes,
+            begun: Instant::now(),
+        }
     }
 
     /// Keeps what a look-up found.
     pub fn keep(&self, look_up: LookUp, known: &KnownWorkspace) {
         let mut memory = self.memory();
-        if memory.hearing == Hearing::Deaf || LookUp(memory.changes) != look_up {
+        if memory.hearing == Hearing::Deaf || memory.changes != look_up.changes {
             return;
         }
         if memory.entries.len() >= CAPACITY {
@@ -90,7 +97,7 @@ impl KnownWorkspaces {
         }
         let entry = Entry {
             known: known.clone(),
-            since: Instant::now(),
+            since: look_up.begun,
         };
         memory.entries.insert(known.workspace.id, entry);
     }

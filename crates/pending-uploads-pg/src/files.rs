@@ -2,16 +2,17 @@
 //! once.
 //!
 //! Each statement takes the files and their workspaces as columns, and answers by the number of the
-//! question. All are answered as of the time at which the statement is sent, so that nothing is
-//! handed over that expired while it was waited for.
+//! question. All are answered as of the time at which the statement is sent, on a connection that is
+//! at hand by then, so that nothing is handed over that expired while it was waited for.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use pending_uploads_core::{Acked, Clock, FileId, PendingUpload, Timestamp, WorkspaceId};
+use bytes::{Bytes, BytesMut};
+use pending_uploads_core::{Acked, Clock, FileId, PendingUpload, WorkspaceId};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use crate::batch::Attempt;
@@ -76,14 +77,13 @@ const ACK: &str = concat!(
          SELECT DISTINCT ON (locked_file) locked_file, no FROM locked ORDER BY locked_file, no \
      ), acked AS ( \
          UPDATE pending_uploads SET acked_at = $3 FROM first \
-         WHERE file_id = locked_file RETURNING first.no \
-     ) SELECT no FROM acked"
+         WHERE file_id = locked_file RETURNING first.no, acked_at \
+     ) SELECT no, acked_at FROM acked"
 );
-const ACK_ALONE: &str = "UPDATE pending_uploads SET acked_at = $3 \
-     WHERE file_id = $1 AND workspace_id = $2 AND acked_at IS NULL AND expires_at > $3 \
-     RETURNING file_id";
-const ACKED_AT: &str = "SELECT acked_at FROM pending_uploads \
-     WHERE file_id = $1 AND workspace_id = $2 AND acked_at IS NOT NULL AND expires_at > $3";
+const ACK_ALONE: &str = "UPDATE pending_uploads SET acked_at = $3 WHERE file_id = $1 \
+     AND (workspace_id = $2 AND acked_at IS NULL AND expires_at > $3) IS TRUE RETURNING acked_at";
+const ACKED_AT: &str = "SELECT acked_at FROM pending_uploads WHERE file_id = $1 \
+     AND (workspace_id = $2 AND acked_at IS NOT NULL AND expires_at > $3) IS TRUE";
 
 /// Best effort: nobody waits for the disk, and what somebody else has locked is left as it is.
 const MARK_FETCHED: &str = concat!(
@@ -107,16 +107,36 @@ pub(crate) struct Asked {
     pub(crate) file: FileId,
 }
 
-/// What a statement takes: the questions, and the time as of which they are answered.
+/// The time at which a statement is written to its connection.
 #[derive(Debug)]
-struct Columns {
-    files: Vec<Uuid>,
-    workspaces: Vec<Uuid>,
-    at: SystemTime,
+struct Now<'a>(&'a dyn Clock);
+
+impl ToSql for Now<'_> {
+    fn to_sql(
+        &self,
+        kind: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        SystemTime::from(self.0.now()).to_sql(kind, out)
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        <SystemTime as ToSql>::accepts(kind)
+    }
+
+    to_sql_checked!();
 }
 
-impl Columns {
-    fn of<'a>(asks: impl IntoIterator<Item = &'a Asked>, at: Timestamp) -> Self {
+/// What a statement takes: the questions, and the time as of which they are answered.
+#[derive(Debug)]
+struct Columns<'a> {
+    files: Vec<Uuid>,
+    workspaces: Vec<Uuid>,
+    now: Now<'a>,
+}
+
+impl<'a> Columns<'a> {
+    fn of<'b>(asks: impl IntoIterator<Item = &'b Asked>, clock: &'a dyn Clock) -> Self {
         let (files, workspaces) = asks
             .into_iter()
             .map(|asked| (asked.file.as_uuid(), asked.workspace.as_uuid()))
@@ -124,12 +144,12 @@ impl Columns {
         Self {
             files,
             workspaces,
-            at: at.into(),
+            now: Now(clock),
         }
     }
 
     fn params(&self) -> [&(dyn ToSql + Sync); 3] {
-        [&self.files, &self.workspaces, &self.at]
+        [&self.files, &self.workspaces, &self.now]
     }
 }
 
@@ -139,7 +159,7 @@ async fn ask<'a>(
     sql: &str,
     asks: impl IntoIterator<Item = &'a Asked>,
 ) -> Result<Vec<Row>, PgError> {
-    let columns = Columns::of(asks, clock.now());
+    let columns = Columns::of(asks, clock);
     database.query(sql, &columns.params()).await
 }
 
@@ -203,7 +223,7 @@ pub(crate) struct AskedBytes {
     pub(crate) end: usize,
 }
 
-/// The first chunk of a file that waits.
+/// The first chunk of a file that waits, as far as it was asked for.
 #[derive(Debug)]
 pub(crate) struct FirstChunk {
     pub(crate) size_bytes: u64,
@@ -229,8 +249,11 @@ impl Grouped for SmallReads {
         let files = asks.iter().map(|bytes| &bytes.asked);
         let rows = ask(database, &*self.clock, READ, files).await?;
         let rows = by_number(asks.len(), rows)?;
-        let answer = |row: Option<Row>| row.as_ref().map(first_chunk).transpose().ok();
-        Ok(rows.into_iter().map(answer).collect())
+        let answer = |(row, bytes): (Option<Row>, &AskedBytes)| {
+            let read = row.map(|row| first_chunk(&row, bytes.end));
+            read.transpose().ok()
+        };
+        Ok(rows.into_iter().zip(asks).map(answer).collect())
     }
 
     async fn alone(
@@ -240,7 +263,8 @@ impl Grouped for SmallReads {
         _: Attempt,
     ) -> Result<Self::Answer, PgError> {
         let rows = ask(database, &*self.clock, READ, [&bytes.asked]).await?;
-        rows.first().map(first_chunk).transpose()
+        let read = rows.first().map(|row| first_chunk(row, bytes.end));
+        read.transpose()
     }
 
     fn exclusive(_: &AskedBytes) -> Option<WorkspaceId> {
@@ -252,11 +276,13 @@ impl Grouped for SmallReads {
     }
 }
 
-fn first_chunk(row: &Row) -> Result<FirstChunk, PgError> {
+/// What was asked for is copied out of the row: a slow peer would keep the memory of its whole group.
+fn first_chunk(row: &Row, end: usize) -> Result<FirstChunk, PgError> {
     let data: Option<&[u8]> = rows::column(row, "data")?;
+    let asked = data.map(|data| data.get(..end).unwrap_or(data));
     Ok(FirstChunk {
         size_bytes: rows::byte_count(row, "size_bytes")?,
-        data: data.map(Bytes::copy_from_slice),
+        data: asked.map(Bytes::copy_from_slice),
     })
 }
 
@@ -275,21 +301,19 @@ impl Grouped for Acks {
         database: &Database,
         asks: &[Asked],
     ) -> Result<Vec<Option<Acked>>, PgError> {
-        let at = self.clock.now();
-        let columns = Columns::of(asks, at);
+        let columns = Columns::of(asks, &*self.clock);
         let acked = database.query_once(ACK, &columns.params()).await?;
         let acked = by_number(asks.len(), acked)?;
-        let answer = |row: Option<Row>| row.map(|_| Acked::First { at });
-        Ok(acked.into_iter().map(answer).collect())
+        let first = |row: Option<Row>| row.as_ref().map(first_ack).transpose();
+        acked.into_iter().map(first).collect()
     }
 
     async fn alone(&self, database: &Database, asked: Asked, _: Attempt) -> Result<Acked, PgError> {
         let (file, workspace) = (asked.file.as_uuid(), asked.workspace.as_uuid());
-        let at = self.clock.now();
-        let now = SystemTime::from(at);
+        let now = Now(&*self.clock);
         let params: [&(dyn ToSql + Sync); 3] = [&file, &workspace, &now];
-        if !database.query(ACK_ALONE, &params).await?.is_empty() {
-            return Ok(Acked::First { at });
+        if let Some(row) = database.query(ACK_ALONE, &params).await?.first() {
+            return first_ack(row);
         }
         let rows = database.query(ACKED_AT, &params).await?;
         let row = rows.first().ok_or(PgError::NotFound)?;
@@ -305,6 +329,12 @@ impl Grouped for Acks {
     fn bytes(_: &Asked) -> usize {
         0
     }
+}
+
+fn first_ack(row: &Row) -> Result<Acked, PgError> {
+    Ok(Acked::First {
+        at: rows::time(row, "acked_at")?,
+    })
 }
 
 /// Notes that files were handed over.

@@ -186,3 +186,6 @@ impl<'a> Columns<'a> {
         params
     }
 }
+
+#[cfg(test)]
+mod tests;

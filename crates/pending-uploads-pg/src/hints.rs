@@ -209,14 +209,10 @@ async fn counters(
     let ids: Vec<_> = workspaces.iter().map(WorkspaceId::as_uuid).collect();
     let client = pool.get().await?;
     let statement = client.prepare_cached(COUNTERS).await?;
-    let rows = client.query(&statement, &[&ids]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| {
-            (
-                WorkspaceId::from_uuid(row.get("workspace_id")),
-                Seq(row.get("last_seq")),
-            )
-        })
-        .collect())
+    let found = client.query(&statement, &[&ids]).await?;
+    let counter = |row| {
+        let workspace = WorkspaceId::from_uuid(rows::uuid(row, "workspace_id")?);
+        Ok((workspace, Seq(rows::column(row, "last_seq")?)))
+    };
+    found.iter().map(counter).collect()
 }

@@ -32,13 +32,14 @@ use crate::sweep;
 const WINDOW_BYTES: u64 = 512 * 1024;
 
 /// The chunks that hold the bytes from $4 up to $5 of a file that may still be handed over; the
-/// left join tells a file without them from no file.
+/// left join tells a file without them from no file. The file is found by its id, and by no other
+/// index: see `files.rs`.
 const WINDOW: &str = "SELECT upload.size_bytes, upload.chunk_bytes, chunk.seq, chunk.data \
      FROM pending_uploads AS upload \
      LEFT JOIN pending_upload_chunks AS chunk ON chunk.file_id = upload.file_id \
          AND chunk.seq BETWEEN $4::int8 / upload.chunk_bytes AND ($5::int8 - 1) / upload.chunk_bytes \
-     WHERE upload.file_id = $1 AND upload.workspace_id = $2 \
-         AND upload.acked_at IS NULL AND upload.expires_at > $3 \
+     WHERE upload.file_id = $1 AND (upload.workspace_id = $2 \
+         AND upload.acked_at IS NULL AND upload.expires_at > $3) IS TRUE \
      ORDER BY chunk.seq";
 
 const LIST: &str = concat!(
@@ -298,8 +299,9 @@ impl Reader {
     }
 }
 
-/// The part of a chunk that lies between two offsets of its file. It is not copied out of the row: all
-/// the rows that share their memory are of one window.
+/// The part of a chunk that lies between two offsets of its file. It is not copied out of the row: what
+/// shares its memory are the other rows of its window, and what else the connection has read into the
+/// same buffer.
 fn piece(row: Row, start: u64, end: u64) -> Result<Bytes, PgError> {
     let missing = || PgError::Damaged("bytes of a file are missing");
     let chunk_bytes: i32 = rows::column(&row, "chunk_bytes")?;

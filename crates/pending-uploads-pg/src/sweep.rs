@@ -169,12 +169,9 @@ async fn delete_published(
     let mut held = Vec::new();
     loop {
         let files = find(client, candidates, until, &held).await?;
-        let Some(first) = files.first() else {
-            let files = wait_for_a_feed(client, held).await?;
+        if files.is_empty() {
+            let files = wait_for_a_feed(client, held, now).await?;
             return delete(client, files, now).await;
-        };
-        if first.size_bytes > STEP_BYTES && shrink(&***client, &[first.file_id.as_uuid()]).await? {
-            return Ok(Step::Shrunk);
         }
         let (free, of_held) = lock_feeds(client, files).await?;
         if !free.is_empty() {
@@ -205,11 +202,15 @@ fn workspaces(files: &[SweptFile]) -> impl Iterator<Item = Uuid> {
     files.iter().map(|file| file.workspace_id.as_uuid())
 }
 
-/// Deletes a step's worth of the files, and says in the feeds which of them expired.
+/// Deletes a step's worth of the files, whose feeds are locked, and says in these which of them
+/// expired; or a piece of the first when it is larger than a step.
 async fn delete(client: &Object, files: Vec<SweptFile>, now: Timestamp) -> Result<Step, PgError> {
     let files = one_step_of(files);
-    if files.is_empty() {
+    let Some(first) = files.first() else {
         return Ok(Step::Deleted(files));
+    };
+    if first.size_bytes > STEP_BYTES && shrink(&***client, &[first.file_id.as_uuid()]).await? {
+        return Ok(Step::Shrunk);
     }
     let ids: Vec<Uuid> = files.iter().map(|file| file.file_id.as_uuid()).collect();
     let delete_chunks = client.prepare_cached(DELETE_CHUNKS).await?;
@@ -256,12 +257,15 @@ async fn lock_feeds(
 }
 
 /// When nothing else is left: waits for the feed of one of the workspaces whose files were passed
-/// over, and answers its files. None of them when the feed is held for longer.
+/// over, another one each time, and answers its files. None when that feed is held for longer.
 async fn wait_for_a_feed(
     client: &Object,
     passed_over: Vec<SweptFile>,
+    now: Timestamp,
 ) -> Result<Vec<SweptFile>, PgError> {
-    let Some(workspace) = passed_over.first().map(|file| file.workspace_id) else {
+    let turn = usize::try_from(now.as_micros().unsigned_abs()).unwrap_or_default();
+    let chosen = turn.checked_rem(passed_over.len());
+    let Some(workspace) = chosen.and_then(|at| Some(passed_over.get(at)?.workspace_id)) else {
         return Ok(Vec::new());
     };
     client.batch_execute(BOUND_THE_WAIT).await?;

@@ -102,10 +102,14 @@ impl Workspaces for SqliteWorkspaces {
         workspace: WorkspaceId,
         token: &Token,
     ) -> Result<Option<Workspace>> {
-        let known = self.known(workspace).await?;
-        Ok(known
-            .filter(|known| known.has(token))
-            .map(|known| known.workspace))
+        let fits = |known: &KnownWorkspace| known.has(token);
+        let remembered = self.database.known().get(workspace);
+        let known = match remembered.filter(fits) {
+            Some(known) => Some(known),
+            // As long as for a workspace that there is not.
+            None => self.look_up(workspace).await?.filter(fits),
+        };
+        Ok(known.map(|known| known.workspace))
     }
 
     async fn get(&self, workspace: WorkspaceId) -> Result<Workspace> {
