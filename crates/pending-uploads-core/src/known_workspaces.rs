@@ -22,13 +22,6 @@ pub struct KnownWorkspace {
     pub token: TokenDigest,
 }
 
-impl KnownWorkspace {
-    /// Whether `token` is the workspace's, compared in constant time.
-    pub fn has(&self, token: &Token) -> bool {
-        self.token.is_of(token)
-    }
-}
-
 /// What is known of workspaces just now: up to 4,096 of them, each for 5 seconds from the beginning of
 /// its look-up.
 ///
@@ -42,7 +35,7 @@ pub struct KnownWorkspaces {
 
 /// When a look-up was begun: what it found is kept only if no change was told of since.
 #[derive(Debug, Clone, Copy)]
-pub struct LookUp {
+struct LookUp {
     changes: u64,
     begun: Instant,
 }
@@ -71,15 +64,65 @@ pub enum Hearing {
 }
 
 impl KnownWorkspaces {
-    /// What is known of a workspace.
-    pub fn get(&self, workspace: WorkspaceId) -> Option<KnownWorkspace> {
+    /// What is remembered of a workspace, or else what `looking_up` finds, which is then remembered.
+    ///
+    /// `looking_up` is not begun unless it is needed. A dropped future remembers nothing.
+    ///
+    /// # Errors
+    /// That of `looking_up`; nothing is remembered then.
+    pub async fn find<E>(
+        &self,
+        workspace: WorkspaceId,
+        looking_up: impl Future<Output = Result<Option<KnownWorkspace>, E>>,
+    ) -> Result<Option<KnownWorkspace>, E> {
+        match self.get(workspace) {
+            Some(known) => Ok(Some(known)),
+            None => self.look_up(looking_up).await,
+        }
+    }
+
+    /// The workspace when `token` is its own. A token that is not the one that is remembered is
+    /// looked up all the same: another may have been put in just now, and an unknown workspace takes
+    /// as long.
+    ///
+    /// Otherwise as [`find`](Self::find).
+    ///
+    /// # Errors
+    /// That of `looking_up`.
+    pub async fn authenticate<E>(
+        &self,
+        workspace: WorkspaceId,
+        token: &Token,
+        looking_up: impl Future<Output = Result<Option<KnownWorkspace>, E>>,
+    ) -> Result<Option<Workspace>, E> {
+        let is_its = |known: &KnownWorkspace| known.token.is_of(token);
+        let known = match self.get(workspace).filter(is_its) {
+            Some(known) => Some(known),
+            None => self.look_up(looking_up).await?.filter(is_its),
+        };
+        Ok(known.map(|known| known.workspace))
+    }
+
+    async fn look_up<E>(
+        &self,
+        looking_up: impl Future<Output = Result<Option<KnownWorkspace>, E>>,
+    ) -> Result<Option<KnownWorkspace>, E> {
+        let begun = self.begin_look_up();
+        let found = looking_up.await?;
+        if let Some(found) = &found {
+            self.keep(begun, found);
+        }
+        Ok(found)
+    }
+
+    fn get(&self, workspace: WorkspaceId) -> Option<KnownWorkspace> {
         let memory = self.memory();
         let entry = memory.entries.get(&workspace)?;
         (entry.since.elapsed() < BELIEVED).then(|| entry.known.clone())
     }
 
     /// To be noted before a workspace is looked up.
-    pub fn begin_look_up(&self) -> LookUp {
+    fn begin_look_up(&self) -> LookUp {
         LookUp {
             changes: self.memory().changes,
             begun: Instant::now(),
@@ -87,7 +130,7 @@ impl KnownWorkspaces {
     }
 
     /// Keeps what a look-up found.
-    pub fn keep(&self, look_up: LookUp, known: &KnownWorkspace) {
+    fn keep(&self, look_up: LookUp, known: &KnownWorkspace) {
         let mut memory = self.memory();
         if memory.hearing == Hearing::Deaf || memory.changes != look_up.changes {
             return;

@@ -65,7 +65,7 @@ pub use digest::{InvalidSha256, Sha256, Sha256Hasher};
 pub use error::{BatchMisuse, Error, QuotaRefusal, Report, Result, StoreName};
 pub use filename::{Filename, NotSanitized};
 pub use ids::{ActivityId, FileId, InvalidId, WorkspaceId};
-pub use known_workspaces::{Hearing, KnownWorkspace, KnownWorkspaces, LookUp};
+pub use known_workspaces::{Hearing, KnownWorkspace, KnownWorkspaces};
 pub use limits::{InvalidLimits, Limits, Quota, StorageConfig};
 pub use mimetype::Mimetype;
 #[cfg(feature = "mock")]

@@ -47,31 +47,17 @@ impl PgWorkspaces {
         }
     }
 
-    /// What is remembered of a workspace, or what its row says.
-    async fn known(&self, workspace: WorkspaceId) -> Result<Option<KnownWorkspace>, PgError> {
-        match self.database.known().get(workspace) {
-            Some(known) => Ok(Some(known)),
-            None => self.look_up(workspace).await,
-        }
-    }
-
-    /// Looks a workspace's row up, and remembers what it says for a while.
-    async fn look_up(&self, workspace: WorkspaceId) -> Result<Option<KnownWorkspace>, PgError> {
-        let known = self.database.known();
-        let look_up = known.begin_look_up();
-        let rows = self.database.query(GET, &[&workspace.as_uuid()]).await?;
-        let Some(row) = rows.first() else {
-            return Ok(None);
+    /// What a workspace's row says.
+    async fn look_up(&self, id: WorkspaceId) -> Result<Option<KnownWorkspace>, PgError> {
+        let rows = self.database.query(GET, &[&id.as_uuid()]).await?;
+        let known = |row| {
+            let delivery = delivery(row)?;
+            Ok(KnownWorkspace {
+                workspace: Workspace { id, delivery },
+                token: token_digest(row)?,
+            })
         };
-        let found = KnownWorkspace {
-            workspace: Workspace {
-                id: workspace,
-                delivery: delivery(row)?,
-            },
-            token: token_digest(row)?,
-        };
-        known.keep(look_up, &found);
-        Ok(Some(found))
+        rows.first().map(known).transpose()
     }
 }
 
@@ -100,18 +86,14 @@ impl Workspaces for PgWorkspaces {
         workspace: WorkspaceId,
         token: &Token,
     ) -> Result<Option<Workspace>> {
-        let fits = |known: &KnownWorkspace| known.has(token);
-        let remembered = self.database.known().get(workspace);
-        let known = match remembered.filter(fits) {
-            Some(known) => Some(known),
-            // What was remembered may be of before another token was put in, just now.
-            None => self.look_up(workspace).await?.filter(fits),
-        };
-        Ok(known.map(|known| known.workspace))
+        let known = self.database.known();
+        let looking_up = self.look_up(workspace);
+        Ok(known.authenticate(workspace, token, looking_up).await?)
     }
 
     async fn get(&self, workspace: WorkspaceId) -> Result<Workspace> {
-        let known = self.known(workspace).await?;
+        let known = self.database.known();
+        let known = known.find(workspace, self.look_up(workspace)).await?;
         Ok(known.ok_or(Error::UnknownWorkspace)?.workspace)
     }
 }

@@ -42,18 +42,8 @@ impl SqliteWorkspaces {
         }
     }
 
-    /// What is remembered of a workspace, or what its row says.
-    async fn known(&self, id: WorkspaceId) -> Result<Option<KnownWorkspace>, SqliteError> {
-        match self.database.known().get(id) {
-            Some(known) => Ok(Some(known)),
-            None => self.look_up(id).await,
-        }
-    }
-
-    /// Looks a workspace's row up, and remembers what it says for a while.
+    /// What a workspace's row says.
     async fn look_up(&self, id: WorkspaceId) -> Result<Option<KnownWorkspace>, SqliteError> {
-        let known = self.database.known();
-        let look_up = known.begin_look_up();
         let work = move |connection: &Connection| {
             let mut get = connection.prepare_cached(GET)?;
             let mut found = get.query([Id(id.as_uuid())])?;
@@ -66,11 +56,7 @@ impl SqliteWorkspaces {
                 token: TokenDigest::from_bytes(row.get("token_sha256")?),
             }))
         };
-        let found = self.database.readers().read(work).await?;
-        if let Some(found) = &found {
-            known.keep(look_up, found);
-        }
-        Ok(found)
+        self.database.readers().read(work).await
     }
 }
 
@@ -102,18 +88,14 @@ impl Workspaces for SqliteWorkspaces {
         workspace: WorkspaceId,
         token: &Token,
     ) -> Result<Option<Workspace>> {
-        let fits = |known: &KnownWorkspace| known.has(token);
-        let remembered = self.database.known().get(workspace);
-        let known = match remembered.filter(fits) {
-            Some(known) => Some(known),
-            // As long as for a workspace that there is not.
-            None => self.look_up(workspace).await?.filter(fits),
-        };
-        Ok(known.map(|known| known.workspace))
+        let known = self.database.known();
+        let looking_up = self.look_up(workspace);
+        Ok(known.authenticate(workspace, token, looking_up).await?)
     }
 
     async fn get(&self, workspace: WorkspaceId) -> Result<Workspace> {
-        let known = self.known(workspace).await?;
+        let known = self.database.known();
+        let known = known.find(workspace, self.look_up(workspace)).await?;
         Ok(known.ok_or(SqliteError::UnknownWorkspace)?.workspace)
     }
 }
