@@ -25,8 +25,8 @@ pub struct KnownWorkspace {
 /// What is known of workspaces just now: up to 4,096 of them, each for 5 seconds from the beginning of
 /// its look-up.
 ///
-/// Nothing is kept but while its owner is told of changes ([`Hearing::Listening`]), and of what was
-/// looked up before a change was told of nothing. That there is no such workspace is never kept.
+/// Something is kept only while its owner is told of changes ([`Hearing::Listening`]), and nothing that
+/// was looked up before a change was told of. That there is no such workspace is never kept.
 /// Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct KnownWorkspaces {

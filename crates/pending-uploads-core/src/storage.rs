@@ -147,8 +147,8 @@ pub trait Batch: Send {
     /// They are copied, and no view of `data` is kept: a parser may hand in views of five bytes
     /// into a buffer of 64 KiB. Up to about 1 MiB is collected before the store is asked; then this
     /// waits until the store has it, or what was collected before it, so that a slow store slows its
-    /// sender down. When a connection to the
-    /// store is lost, it is asked again with the same bytes before this gives up.
+    /// sender down. When a connection to the store is lost, it is asked again with the same bytes
+    /// before this gives up.
     ///
     /// # Errors
     /// [`BatchMisused`](crate::Error::BatchMisused) without an open file;
