@@ -145,7 +145,8 @@ impl Arguments {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// A length of time, which is given in seconds and may be a fraction of one.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "no number".to_owned())?;
     if (0.01..=3600.0).contains(&seconds) {
         Ok(Duration::from_secs_f64(seconds))
@@ -184,6 +185,32 @@ mod tests {
         let expected = [("A".to_owned(), "b=c".to_owned())];
         assert_eq!(plan(&["--set", "A=b=c"]).settings, expected);
         assert!(Arguments::try_parse_from(["bench", "--set", "A"]).is_err());
+    }
+
+    #[test]
+    fn every_floor_can_be_measured_alone() {
+        let floors: [&[&str]; 10] = [
+            &["postgres", "--url", "postgres://localhost/bench", "copy"],
+            &["postgres", "--url", "postgres://localhost/bench", "windows"],
+            &["postgres", "--url", "postgres://localhost/bench", "publish"],
+            &["postgres", "--url", "postgres://localhost/bench", "ack"],
+            &["postgres", "--url", "postgres://localhost/bench", "poll"],
+            &["sqlite", "--folder", "data", "publish"],
+            &["sqlite", "--folder", "data", "ack"],
+            &["sqlite", "--folder", "data", "poll"],
+            &["disk", "--folder", "data", "write"],
+            &["disk", "--folder", "data", "read"],
+        ];
+        for floor in floors {
+            for given in [
+                &["bench", "floor"][..],
+                &["bench", "floor", "--seconds", "0.5"],
+            ] {
+                let all = given.iter().chain(floor);
+                let arguments = Arguments::try_parse_from(all).unwrap();
+                assert!(matches!(arguments.task, Some(Task::Floor(_))), "{floor:?}");
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::postgres::{self, Commits, FloorDatabase, Form};
 use super::sqlite::{self, FloorFolder, Grouping};
 use super::{Feeds, disk};
+use crate::cli::seconds;
 use crate::error::BenchError;
 use crate::load::{Extent, Yield};
 
@@ -21,9 +22,11 @@ pub(crate) struct FloorArguments {
     /// How many are busy at once.
     #[arg(long, global = true, default_value_t = 4)]
     at_once: usize,
+    // Not called `seconds`: clap hands global values up, and there is one of that name there.
     /// For how long, in seconds.
-    #[arg(long, global = true, default_value_t = 3)]
-    seconds: u64,
+    #[arg(long = "seconds", value_name = "SECONDS", global = true, default_value = "3",
+        value_parser = seconds)]
+    window: Duration,
     /// How often at most.
     #[arg(long, global = true, default_value_t = 100_000)]
     turns: u64,
@@ -164,7 +167,7 @@ impl FloorArguments {
 
     fn extent(&self) -> Extent {
         Extent {
-            duration: Duration::from_secs(self.seconds),
+            duration: self.window,
             turns: self.turns,
         }
     }
