@@ -87,19 +87,27 @@ impl SqliteActivityLog {
 #[async_trait]
 impl ActivityLog for SqliteActivityLog {
     async fn append(&self, workspace: WorkspaceId, activity: NewActivity) -> Result<Activity> {
-        let (database, created_at) = (self.database.clone(), self.clock.now());
-        // Whoever waits is woken even when the caller has gone away meanwhile.
-        let work = async move {
-            let folder = Arc::clone(database.folder());
-            database.blocking(move || Ok(folder.check_room()?)).await?;
-            let work = move |connection: &Connection| {
-                feed_rows::append(connection, workspace, activity, created_at)
-            };
-            let row = database.writer().write(Promise::Durable, work).await?;
-            database.signals().signal(workspace);
-            Ok(row)
+        let (created_at, writer) = (self.clock.now(), self.database.writer());
+        let folder = Arc::clone(self.database.folder());
+        let content = Arc::new(activity);
+        let appended = Arc::clone(&content);
+        let work = move |connection: &Connection| {
+            folder.check_room()?;
+            feed_rows::append(connection, workspace, &appended, created_at)
         };
-        Ok(self.database.run(work).await?)
+        let signals = self.database.signals().clone();
+        let wake = move || signals.signal(workspace);
+        let place = writer.place(0).await?;
+        let (id, seq) = writer
+            .write_then(place, Promise::Durable, work, wake)
+            .await?;
+        Ok(Activity {
+            id,
+            workspace_id: workspace,
+            seq,
+            created_at,
+            content: Arc::unwrap_or_clone(content),
+        })
     }
 
     async fn list(&self, workspace: WorkspaceId, query: &ActivityQuery) -> Result<Vec<Activity>> {

@@ -12,7 +12,7 @@ use crate::database::Database;
 use crate::error::SqliteError;
 use crate::files::FileWriter;
 use crate::publish::{Placement, Publication};
-use crate::staged::{Lease, TakenFiles};
+use crate::staged::Lease;
 use crate::storage::SqliteStorage;
 use crate::writer::{Place, Promise};
 
@@ -81,9 +81,15 @@ impl Batch for SqliteBatch {
         let database = self.storage.database().clone();
         // Waited for here, so that a caller that goes away leaves nothing in the queue.
         let place = database.writer().place(self.in_memory).await?;
-        let (publication, lease) = (self.publication()?, self.lease.take());
-        let work = publish(database.clone(), lease, publication, place);
-        Ok(database.run(work).await?)
+        let publication = self.publication()?;
+        let published = match self.lease.take() {
+            Some(lease) => {
+                let work = publish_with_files(database.clone(), lease, publication, place);
+                database.run(work).await
+            }
+            None => publish(&database, publication, place).await,
+        };
+        Ok(published?)
     }
 }
 
@@ -149,37 +155,19 @@ impl SqliteBatch {
     }
 }
 
-/// Runs to its end whoever goes away, so that the files on the disk are kept when their rows were
-/// committed, and deleted when they were not; and so that whoever waits for the feed is woken.
-async fn publish(
-    database: Database,
-    lease: Option<Lease>,
-    publication: Publication,
-    place: Place,
-) -> Result<Vec<PendingUpload>, SqliteError> {
-    let workspace = publication.workspace;
-    let folder = Arc::clone(database.folder());
-    database.blocking(move || Ok(folder.check_room()?)).await?;
-    let published = match lease {
-        Some(lease) => publish_with_files(&database, lease.take()?, publication, place).await,
-        None => write(&database, publication, place).await,
-    };
-    if published.is_ok() {
-        database.signals().signal(workspace);
-    }
-    published
-}
-
+/// As [`publish`]; runs to its end whoever goes away, so that the files on the disk are kept when
+/// their rows were committed, and deleted when they were not.
 async fn publish_with_files(
-    database: &Database,
-    files: TakenFiles,
+    database: Database,
+    lease: Lease,
     publication: Publication,
     place: Place,
 ) -> Result<Vec<PendingUpload>, SqliteError> {
+    let files = lease.take()?;
     let folder = Arc::clone(database.folder());
     let synced = database.blocking(move || Ok(folder.sync_names()?)).await;
     let published = match synced {
-        Ok(()) => write(database, publication, place).await,
+        Ok(()) => publish(&database, publication, place).await,
         Err(error) => Err(error),
     };
     match &published {
@@ -196,14 +184,22 @@ async fn publish_with_files(
     published
 }
 
-async fn write(
+/// Writes all rows, if there is room on the disk, and wakes whoever waits for the feed. A dropped
+/// future leaves all of it done, or nothing.
+async fn publish(
     database: &Database,
     publication: Publication,
     place: Place,
 ) -> Result<Vec<PendingUpload>, SqliteError> {
-    let work = move |connection: &rusqlite::Connection| publication.write(connection);
+    let (folder, workspace) = (Arc::clone(database.folder()), publication.workspace);
+    let work = move |connection: &rusqlite::Connection| {
+        folder.check_room()?;
+        publication.write(connection)
+    };
+    let signals = database.signals().clone();
+    let wake = move || signals.signal(workspace);
     database
         .writer()
-        .write_in(place, Promise::Durable, work)
+        .write_then(place, Promise::Durable, work, wake)
         .await
 }

@@ -282,7 +282,7 @@ mod tests {
                 let told = tell.send(());
                 Ok(told.is_ok() && released.recv().is_ok())
             };
-            writer.write(Promise::Durable, work).await
+            writer.write_once(Promise::Durable, work).await
         });
         wrote.await.unwrap();
         // More of them than there are connections.

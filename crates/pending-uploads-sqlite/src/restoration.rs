@@ -19,7 +19,7 @@ use crate::error::SqliteError;
 use crate::feed_rows;
 use crate::files::FileWriter;
 use crate::publish::{self, Placement};
-use crate::rows::{Id, Json, Time};
+use crate::rows::{Id, JsonText, Time};
 use crate::staged::Lease;
 use crate::writer::Promise;
 
@@ -29,6 +29,12 @@ const PUT_WORKSPACE: &str = "INSERT INTO workspaces (id, delivery_mode, callback
          inbound_secret, token_sha256, created_at, updated_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 const PUT_COUNTER: &str = "INSERT INTO feed_counters (workspace_id, last_seq) VALUES (?1, ?2)";
+/// What waits is counted once, when all of it is there.
+const COUNT_WAITING: &str = "UPDATE feed_counters AS counter \
+     SET waiting_files = waiting.files, waiting_bytes = waiting.bytes \
+     FROM (SELECT workspace_id, count(*) AS files, sum(size_bytes) AS bytes \
+         FROM pending_uploads WHERE acked_at IS NULL GROUP BY workspace_id) AS waiting \
+     WHERE waiting.workspace_id = counter.workspace_id";
 
 /// How many pages or small files may wait for the writer.
 const QUEUE: usize = 2;
@@ -89,7 +95,7 @@ impl SqliteRestoration {
         let writer = database.writer().clone();
         let filling = database.spawn(async move {
             let work = move |connection: &Connection| fill(connection, tell, incoming);
-            writer.write(Promise::Durable, work).await
+            writer.write_once(Promise::Durable, work).await
         });
         match found.await {
             Ok(Found::Nothing) => Ok(Some(Self {
@@ -240,24 +246,35 @@ fn fill(
 fn put_all(connection: &Connection, incoming: &mut mpsc::Receiver<Put>) -> Result<(), SqliteError> {
     loop {
         match incoming.blocking_recv() {
-            Some(Put::Workspace(workspace)) => put_workspace(connection, *workspace)?,
+            Some(Put::Workspace(workspace)) => put_workspace(connection, &workspace)?,
             Some(Put::Activity(rows)) => rows
                 .iter()
-                .try_for_each(|row| feed_rows::insert(connection, row))?,
+                .try_for_each(|row| put_activity(connection, row))?,
             Some(Put::Upload(file)) => publish::insert(connection, &file.0, &file.1)?,
-            Some(Put::Finish) => return Ok(()),
+            Some(Put::Finish) => {
+                connection.execute(COUNT_WAITING, [])?;
+                return Ok(());
+            }
             None => return Err(SqliteError::Closed),
         }
     }
 }
 
-fn put_workspace(connection: &Connection, workspace: ArchivedWorkspace) -> Result<(), SqliteError> {
+fn put_activity(connection: &Connection, row: &Activity) -> Result<(), SqliteError> {
+    let place = (row.id, row.workspace_id, row.seq);
+    feed_rows::insert(connection, place, &row.content, row.created_at)
+}
+
+fn put_workspace(
+    connection: &Connection,
+    workspace: &ArchivedWorkspace,
+) -> Result<(), SqliteError> {
     let id = Id(workspace.id.as_uuid());
     connection.prepare_cached(PUT_WORKSPACE)?.execute(params![
         id,
         workspace.delivery_mode.as_str(),
         workspace.callback.as_ref().map(CallbackUrl::to_string),
-        workspace.agent_card.map(Json),
+        workspace.agent_card.as_ref().map(JsonText),
         workspace.inbound_secret.expose(),
         workspace.token_digest.as_bytes(),
         Time(workspace.created_at),

@@ -48,11 +48,15 @@ impl FromSql for Time {
     }
 }
 
-/// A JSON document, kept as its text.
+/// A JSON document that was kept as its text.
 #[derive(Debug, Clone)]
 pub(crate) struct Json(pub(crate) Value);
 
-impl ToSql for Json {
+/// A JSON document that is to be kept as its text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct JsonText<'a>(pub(crate) &'a Value);
+
+impl ToSql for JsonText<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::from(self.0.to_string()))
     }

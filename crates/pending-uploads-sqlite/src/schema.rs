@@ -7,7 +7,7 @@ use refinery::{Migration, Runner};
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps, in their order.
-const STEPS: [(&str, &str); 2] = [
+const STEPS: [(&str, &str); 3] = [
     (
         "V1__everything",
         include_str!("../../../migrations/sqlite/V1__everything.sql"),
@@ -16,10 +16,14 @@ const STEPS: [(&str, &str); 2] = [
         "V2__expiry_indexes",
         include_str!("../../../migrations/sqlite/V2__expiry_indexes.sql"),
     ),
+    (
+        "V3__waiting_bounds",
+        include_str!("../../../migrations/sqlite/V3__waiting_bounds.sql"),
+    ),
 ];
 
 /// The newest version that this program knows.
-pub(crate) const NEWEST: i64 = 2;
+pub(crate) const NEWEST: i64 = 3;
 
 /// The version of the schema in a database: 0 when it is empty.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
@@ -75,6 +79,7 @@ mod tests {
         migrate(&mut connection).unwrap();
         assert_eq!(version(&connection).unwrap(), NEWEST);
         for down in [
+            include_str!("../../../migrations/sqlite/down/3__waiting_bounds.sql"),
             include_str!("../../../migrations/sqlite/down/2__expiry_indexes.sql"),
             include_str!("../../../migrations/sqlite/down/1__everything.sql"),
         ] {
@@ -89,6 +94,31 @@ mod tests {
             )
             .unwrap();
         assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn what_waits_is_counted_when_its_bound_comes() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        let back = include_str!("../../../migrations/sqlite/down/3__waiting_bounds.sql");
+        let filling = "DELETE FROM refinery_schema_history WHERE version = 3; \
+            INSERT INTO workspaces VALUES \
+                (zeroblob(16), 'poll', NULL, 's', zeroblob(32), NULL, 0, 0), \
+                (x'00000000000000000000000000000001', 'poll', NULL, 's', zeroblob(32), NULL, 0, 0); \
+            INSERT INTO feed_counters (workspace_id) SELECT id FROM workspaces; \
+            WITH RECURSIVE file (no) AS (SELECT 1 UNION ALL SELECT no + 1 FROM file WHERE no < 3) \
+                INSERT INTO pending_uploads SELECT unhex(printf('%032x', no)), zeroblob(16), 'x', \
+                    'x', '', 10 * no, zeroblob(32), 'row', 0, 1, NULL, \
+                    CASE WHEN no = 3 THEN 0 END FROM file";
+        connection
+            .execute_batch(&format!("{back};{filling}"))
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let sql = "SELECT waiting_files, waiting_bytes FROM feed_counters ORDER BY workspace_id";
+        let mut select = connection.prepare(sql).unwrap();
+        let bounds = select.query_map([], |row| row.try_into()).unwrap();
+        let bounds: Vec<(i64, i64)> = bounds.map(Result::unwrap).collect();
+        assert_eq!(bounds, [(2, 30), (0, 0)]);
     }
 
     #[test]

@@ -134,7 +134,7 @@ fn append_expiry(
     now: Timestamp,
 ) -> Result<(), SqliteError> {
     let row = NewActivity::expiry(file);
-    match feed_rows::append(connection, file.workspace_id, row, now) {
+    match feed_rows::append(connection, file.workspace_id, &row, now) {
         Ok(_) | Err(SqliteError::UnknownWorkspace) => Ok(()),
         Err(error) => Err(error),
     }

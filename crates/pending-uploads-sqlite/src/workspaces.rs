@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row, params};
 
 use crate::database::Database;
 use crate::error::SqliteError;
-use crate::rows::{Id, Json, Time};
+use crate::rows::{Id, JsonText, Time};
 use crate::writer::Promise;
 
 const CREATE: &str = "INSERT INTO workspaces (id, delivery_mode, callback_url, agent_card, \
@@ -71,7 +71,7 @@ impl Workspaces for SqliteWorkspaces {
         let now = self.clock.now();
         let id = registration.id;
         let work = move |connection: &Connection| {
-            register(connection, &registration, registrar, fresh, now)
+            register(connection, &registration, registrar, fresh.clone(), now)
         };
         let database = self.database.clone();
         // What was known is forgotten, even when whoever asked has gone away.
@@ -109,7 +109,7 @@ fn register(
 ) -> Result<Registered, SqliteError> {
     let id = Id(registration.id.as_uuid());
     let url = registration.url.as_ref().map(CallbackUrl::to_string);
-    let card = registration.agent_card.clone().map(Json);
+    let card = registration.agent_card.as_ref().map(JsonText);
     let delivery_mode = registration.delivery_mode.unwrap_or(DeliveryMode::Push);
     let created = connection.prepare_cached(CREATE)?.execute(params![
         id,

@@ -40,7 +40,10 @@ async fn subject(folder: &Path, terms: &Terms) -> Subject {
     let instance = Instance {
         storage: Arc::new(SqliteStorage::new(
             &database,
-            StorageConfig::default(),
+            StorageConfig {
+                quota: terms.quota,
+                ..StorageConfig::default()
+            },
             clock.clone(),
         )),
         activity: Arc::new(SqliteActivityLog::new(&database, clock.clone())),
@@ -85,6 +88,21 @@ async fn a_folder_that_was_moved_serves_on() {
     let totals = copy(from.path(), to.path(), stock.now()).await.unwrap();
     assert_eq!((totals.workspaces, totals.files), (3, 6));
     stock.check(&subject(to.path(), &terms).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_moved_counts_towards_the_quota() {
+    let terms = Terms::default();
+    let (from, stock) = stocked(&terms).await;
+    let to = tempfile::tempdir().unwrap();
+    copy(from.path(), to.path(), stock.now()).await.unwrap();
+    let terms = Terms {
+        quota: stock.used_up_quota(),
+        ..terms
+    };
+    stock
+        .check_used_up_quota(&subject(to.path(), &terms).await)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

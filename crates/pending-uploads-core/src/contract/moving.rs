@@ -15,8 +15,8 @@ use super::Subject;
 use super::support::*;
 use crate::{
     Acked, Activity, ActivityId, Archive, ArchivedWorkspace, DeliveryMode, Error, NewActivity,
-    PendingUpload, Registrar, Registration, Seq, SweepReason, Timestamp, Token, Workspace,
-    WorkspaceId,
+    PendingUpload, Quota, Registrar, Registration, Seq, StorageExt, SweepReason, Timestamp, Token,
+    Workspace, WorkspaceId,
 };
 
 /// What a store held before it was moved.
@@ -78,6 +78,22 @@ impl Stock {
         self.check_workspaces(subject).await;
         self.check_files(subject).await;
         self.check_that_the_feed_goes_on(subject).await;
+    }
+
+    /// A quota that what waits has used up.
+    pub fn used_up_quota(&self) -> Quota {
+        Quota {
+            waiting_files: u32::try_from(self.waiting.len()).unwrap(),
+            ..Quota::default()
+        }
+    }
+
+    /// Checks that a store with that quota takes nothing more for the workspace.
+    pub async fn check_used_up_quota(&self, subject: &Subject) {
+        let workspace = self.acked.workspace_id;
+        let storage = &subject.storage;
+        let staged = storage.stage(workspace, named("a"), text_plain(), b"x");
+        assert_error!(staged.await, Error::QuotaExceeded(_));
     }
 
     /// When the files in it still wait: the time to give to the copy.

@@ -24,7 +24,10 @@ fn subject(database: &Database, terms: &Terms) -> Subject {
     let instance = Instance {
         storage: Arc::new(PgStorage::new(
             database,
-            StorageConfig::default(),
+            StorageConfig {
+                quota: terms.quota,
+                ..StorageConfig::default()
+            },
             clock.clone(),
         )),
         activity: Arc::new(PgActivityLog::new(database, clock.clone())),
@@ -77,6 +80,21 @@ async fn a_database_that_was_moved_serves_on() {
     let stored = u64::try_from(db_number(&to, bytes).await).unwrap();
     assert_eq!(stored, totals.bytes, "only the bytes of waiting files");
     stock.check(&subject(&connect(&to), &terms)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_moved_counts_towards_the_quota() {
+    let terms = Terms::default();
+    let (from, stock) = stocked(&terms).await;
+    let to = migrated().await;
+    copy(&from, &to, stock.now()).await.unwrap();
+    let terms = Terms {
+        quota: stock.used_up_quota(),
+        ..terms
+    };
+    stock
+        .check_used_up_quota(&subject(&connect(&to), &terms))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

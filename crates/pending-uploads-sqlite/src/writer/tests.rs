@@ -9,6 +9,7 @@ use futures_util::future::{join_all, poll_immediate};
 use pending_uploads_core::Error;
 use tokio::task::unconstrained;
 
+use super::groups::{GROUP, GROUP_KIB, commit_failed};
 use super::*;
 
 const TABLE: &str = "CREATE TABLE t (n INTEGER PRIMARY KEY, data BLOB)";
@@ -45,19 +46,19 @@ fn writer_asking(fails: impl Fn(usize) -> bool + Send + 'static) -> (Writer, Arc
     (Writer::start(connection, ()).unwrap(), commits)
 }
 
-fn insert(n: i64) -> impl FnOnce(&Connection) -> Result<usize, SqliteError> + Send + 'static {
+fn insert(n: i64) -> impl FnMut(&Connection) -> Result<usize, SqliteError> + Send + 'static {
     insert_of(n, 0)
 }
 
 fn insert_of(
     n: i64,
     bytes: i64,
-) -> impl FnOnce(&Connection) -> Result<usize, SqliteError> + Send + 'static {
+) -> impl FnMut(&Connection) -> Result<usize, SqliteError> + Send + 'static {
     move |connection| Ok(connection.execute("INSERT INTO t VALUES (?1, zeroblob(?2))", [n, bytes])?)
 }
 
 /// Lets the database grow to so many pages.
-fn room(pages: i64) -> impl FnOnce(&Connection) -> Result<(), SqliteError> + Send + 'static {
+fn room(pages: i64) -> impl FnMut(&Connection) -> Result<(), SqliteError> + Send + 'static {
     move |connection| Ok(connection.pragma_update(None, "max_page_count", pages)?)
 }
 
@@ -80,7 +81,7 @@ async fn hold(writer: &Writer) -> Sender<()> {
             let told = tell.send(());
             Ok(told.is_ok() && released.recv().is_ok())
         };
-        writer.write(Promise::BestEffort, work).await
+        writer.write_once(Promise::BestEffort, work).await
     });
     held.await.unwrap();
     release
@@ -113,6 +114,81 @@ async fn work_that_fails_takes_none_of_its_group_with_it() {
     let answers = together(held, works).await;
     assert!(answers[0].is_ok() && answers[1].is_err() && answers[2].is_ok());
     assert_eq!(numbers(&writer).await, [1, 2, 7, 8]);
+}
+
+#[tokio::test]
+async fn a_group_in_which_nothing_fails_or_nothing_was_written_before_runs_once() {
+    let writer = writer();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counting = |n: i64| {
+        let runs = Arc::clone(&runs);
+        move |connection: &Connection| {
+            runs.fetch_add(1, Ordering::SeqCst);
+            insert(n)(connection)
+        }
+    };
+    // The second finds the first one's number taken, and has written nothing.
+    for (numbers, expected) in [([1, 2], 2), ([3, 3], 4)] {
+        let held = hold(&writer).await;
+        let works = numbers.map(|n| writer.write(Promise::Durable, counting(n)));
+        together(held, works).await;
+        assert_eq!(runs.load(Ordering::SeqCst), expected);
+    }
+    assert_eq!(numbers(&writer).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn work_that_cannot_be_done_twice_is_done_once_whoever_fails_beside_it() {
+    let writer = writer();
+    let held = hold(&writer).await;
+    let failing = |connection: &Connection| {
+        insert(7)(connection)?;
+        insert(7)(connection)
+    };
+    let (failed, once, kept) = (
+        Box::pin(writer.write(Promise::Durable, failing)),
+        Box::pin(writer.write_once(Promise::Durable, insert(1))),
+        Box::pin(writer.write(Promise::Durable, insert(2))),
+    );
+    let works: [std::pin::Pin<Box<dyn Future<Output = _>>>; 3] = [failed, once, kept];
+    let answers = together(held, works).await;
+    assert!(answers[0].is_err() && answers[1].is_ok() && answers[2].is_ok());
+    assert_eq!(numbers(&writer).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn what_follows_a_commit_is_done_when_it_was_done_and_for_nobody_who_failed() {
+    let (writer, _) = writer_asking(|number| number == 1);
+    let follow = |n: i64| {
+        let (tell, told) = channel();
+        let (writer, then) = (writer.clone(), move || tell.send(n).unwrap_or(()));
+        let writing = async move {
+            let place = writer.place(0).await.unwrap();
+            let twice = move |connection: &Connection| {
+                insert(n)(connection)?;
+                insert(n + 100)(connection)
+            };
+            writer
+                .write_then(place, Promise::Durable, twice, then)
+                .await
+        };
+        (Box::pin(writing), told)
+    };
+    // Nobody waits for the first any more; the commit of the second fails.
+    let (mut forgotten, told) = follow(1);
+    drop(poll_immediate(&mut forgotten).await);
+    drop(forgotten);
+    assert_eq!(told.recv(), Ok(1));
+    let (refused, told) = follow(2);
+    assert!(refused.await.is_err());
+    assert!(told.recv().is_err());
+    // One that fails alone is not followed; the others are, once each.
+    let held = hold(&writer).await;
+    let (works, told): (Vec<_>, Vec<_>) = [3, 103, 4].map(follow).into_iter().unzip();
+    let answers = together(held, works).await;
+    assert!(answers[0].is_ok() && answers[1].is_err() && answers[2].is_ok());
+    let told: Vec<Vec<i64>> = told.iter().map(|told| told.iter().collect()).collect();
+    assert_eq!(told, [vec![3], vec![], vec![4]]);
 }
 
 #[tokio::test]
@@ -189,7 +265,7 @@ async fn large_work_is_spread_over_several_commits() {
     }
     let works = (0..)
         .zip(places)
-        .map(|(n, place)| writer.write_in(place, Promise::Durable, insert(n)));
+        .map(|(n, place)| writer.write_then(place, Promise::Durable, insert(n), || ()));
     let answers = together(held, works).await;
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(commits.load(Ordering::SeqCst), 3);

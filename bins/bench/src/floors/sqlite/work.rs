@@ -17,14 +17,13 @@ const INSERT_UPLOAD: &str = "INSERT INTO pending_uploads (file_id, workspace_id,
          original_name, mimetype, size_bytes, sha256, placement, created_at, expires_at) \
      VALUES (?1, ?2, 'floor.bin', 'floor.bin', 'application/octet-stream', ?3, ?4, ?5, ?6, ?7)";
 const INSERT_BYTES: &str = "INSERT INTO pending_upload_bytes (file_id, data) VALUES (?1, ?2)";
-const COUNT: &str = "UPDATE feed_counters SET last_seq = last_seq + 1 WHERE workspace_id = ?1 \
-     RETURNING last_seq";
+const COUNT: &str = "UPDATE feed_counters SET last_seq = last_seq + 1, \
+         waiting_files = waiting_files + 1, waiting_bytes = waiting_bytes + ?2 \
+     WHERE workspace_id = ?1 RETURNING last_seq";
 const APPEND: &str = "INSERT INTO activity (id, workspace_id, seq, activity_type, target_id, \
          method, summary, request_body, status, created_at) \
      VALUES (?1, ?2, ?3, 'a2a_receive', ?2, 'chat_upload_receive', \
          'chat_upload_receive: floor.bin', ?4, 'ok', ?5)";
-const WAITING: &str = "SELECT count(*) AS files, coalesce(sum(size_bytes), 0) AS bytes \
-     FROM pending_uploads WHERE workspace_id = ?1 AND acked_at IS NULL AND expires_at > ?2";
 const ACK: &str = "UPDATE pending_uploads SET acked_at = ?3 \
      WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NULL AND expires_at > ?3";
 const REGISTER: &str = "INSERT INTO workspaces (id, delivery_mode, inbound_secret, token_sha256, \
@@ -36,7 +35,7 @@ const OPEN_FEED: &str = "INSERT INTO feed_counters (workspace_id) VALUES (?1)";
 pub(super) enum Work {
     /// Registers a workspace.
     Register(Uuid),
-    /// Writes the rows of a file, and counts what waits as a quota would.
+    /// Writes the rows of a file, and adds it to the bounds of what waits, as a quota would.
     Publish(FloorFile),
     /// Writes the record of a file alone, for an ack to come.
     Record(FloorFile),
@@ -90,7 +89,9 @@ fn publish(connection: &Connection, file: &FloorFile) -> Result<(), FloorError> 
     }
     let seq: i64 = connection
         .prepare_cached(COUNT)?
-        .query_row([workspace], |row| row.get(0))?;
+        .query_row(params![workspace, i64::try_from(file.size)?], |row| {
+            row.get(0)
+        })?;
     let id = Uuid::now_v7();
     let row = params![
         id.as_bytes().as_slice(),
@@ -100,9 +101,6 @@ fn publish(connection: &Connection, file: &FloorFile) -> Result<(), FloorError> 
         now
     ];
     connection.prepare_cached(APPEND)?.execute(row)?;
-    let _waiting: i64 = connection
-        .prepare_cached(WAITING)?
-        .query_row(params![workspace, now], |row| row.get("bytes"))?;
     Ok(())
 }
 

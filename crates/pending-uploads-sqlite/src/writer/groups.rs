@@ -1,0 +1,229 @@
+//! What shares a transaction, and what becomes of the others when a piece of work fails.
+//!
+//! Work that fails is rare, and mostly fails before it has written anything: a full quota, a file
+//! that is not there. So a group runs as it comes, without a savepoint for each piece of work, which
+//! would copy every page that it changes. Only when something fails in the midst of its writing is
+//! all of the group undone and done once more, each piece in a savepoint of its own.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::Receiver;
+
+use log::error;
+use rusqlite::{Connection, ErrorCode};
+
+use super::Promise;
+use super::job::{Job, Outcome, Panicked};
+use crate::error::SqliteError;
+use crate::log_length::LogLength;
+
+/// How many pieces of work share one commit at most, so that the first does not wait for too many.
+pub(super) const GROUP: usize = 256;
+/// How many KiB share one commit at most, but for the last piece of work.
+pub(super) const GROUP_KIB: u32 = 8 * 1024;
+
+/// The writing thread's own side.
+pub(super) struct Groups {
+    connection: Connection,
+    log_length: LogLength,
+    /// For which promises the connection syncs its commits now.
+    synced_for: Option<Promise>,
+}
+
+/// Something failed that had written: the transaction holds a part of it.
+struct Spoiled;
+
+impl Groups {
+    pub(super) fn new(connection: Connection) -> Self {
+        let log_length = LogLength::of(&connection);
+        Self {
+            connection,
+            log_length,
+            synced_for: None,
+        }
+    }
+
+    /// Writes until nobody can ask for anything any more.
+    pub(super) fn write(&mut self, jobs: &Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            self.write_together(gather(first, jobs));
+            self.log_length.check(&self.connection);
+        }
+        // Whoever opens the folder next, or copies it, finds all in the database itself.
+        self.log_length.cut(&self.connection);
+    }
+
+    /// Writes jobs in one transaction, or in several when one of them fails.
+    fn write_together(&mut self, mut jobs: VecDeque<Job>) {
+        if jobs.len() == 1 || jobs.iter().all(Job::is_repeatable) {
+            if let Err(error) = self.begin(&jobs) {
+                return refuse_all(jobs, &error);
+            }
+            let alone = jobs.len() == 1;
+            match self.run_together(&mut jobs) {
+                Ok(()) => return self.commit(jobs),
+                Err(Spoiled) => self.roll_back(),
+            }
+            if alone {
+                return tell_all(jobs, || None);
+            }
+        }
+        while !jobs.is_empty() {
+            jobs = self.write_apart(jobs);
+        }
+    }
+
+    /// Runs jobs without a way to undo only one of them. Work that panicked is gone afterwards.
+    fn run_together(&self, jobs: &mut VecDeque<Job>) -> Result<(), Spoiled> {
+        for index in 0..jobs.len() {
+            let Some(job) = jobs.get_mut(index) else {
+                break;
+            };
+            let before = self.connection.total_changes();
+            match job.run(&self.connection) {
+                Ok(Outcome::Keep) => {}
+                Ok(Outcome::Undo) => self.check_unchanged(before)?,
+                Err(Panicked) => {
+                    error!("a piece of work panicked");
+                    jobs.remove(index);
+                    return Err(Spoiled);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A full disk, for one, makes SQLite undo the whole transaction.
+    fn check_unchanged(&self, total_changes: u64) -> Result<(), Spoiled> {
+        let undone = self.connection.is_autocommit();
+        if undone || self.connection.total_changes() != total_changes {
+            return Err(Spoiled);
+        }
+        Ok(())
+    }
+
+    /// Writes jobs in one transaction, each so that it can be undone alone; answers those that it did
+    /// not come to, because the work of one before them broke the transaction.
+    fn write_apart(&mut self, mut jobs: VecDeque<Job>) -> VecDeque<Job> {
+        if let Err(error) = self.begin(&jobs) {
+            refuse_all(jobs, &error);
+            return VecDeque::new();
+        }
+        let mut done = VecDeque::with_capacity(jobs.len());
+        while let Some(job) = jobs.pop_front() {
+            if let Err(error) = self.run_apart(job, &mut done) {
+                self.roll_back();
+                tell_all(done, || Some(undone(&error)));
+                return jobs;
+            }
+        }
+        self.commit(done);
+        VecDeque::new()
+    }
+
+    /// Runs one piece of work so that its failure takes none of the others with it. An error is one
+    /// of the whole transaction: a full disk, for one, makes SQLite undo all of it, and what came
+    /// after would be committed alone.
+    fn run_apart(&self, mut job: Job, done: &mut VecDeque<Job>) -> rusqlite::Result<()> {
+        if let Err(error) = self.execute("SAVEPOINT work") {
+            job.refuse(undone(&error));
+            return Err(error);
+        }
+        let outcome = if let Ok(outcome) = job.run(&self.connection) {
+            done.push_back(job);
+            outcome
+        } else {
+            error!("a piece of work panicked");
+            Outcome::Undo
+        };
+        if self.connection.is_autocommit() {
+            return Err(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL),
+                Some("the whole transaction was undone".to_owned()),
+            ));
+        }
+        if outcome == Outcome::Undo {
+            self.execute("ROLLBACK TO work")?;
+        }
+        self.execute("RELEASE work")
+    }
+
+    /// The sync can only be chosen between transactions.
+    fn begin(&mut self, jobs: &VecDeque<Job>) -> rusqlite::Result<()> {
+        let durable = jobs.iter().any(|job| job.promise == Promise::Durable);
+        let (promise, synchronous) = if durable {
+            (Promise::Durable, "FULL")
+        } else {
+            (Promise::BestEffort, "NORMAL")
+        };
+        if self.synced_for != Some(promise) {
+            let pragma = format!("PRAGMA synchronous = {synchronous}");
+            self.connection.execute_batch(&pragma)?;
+            self.synced_for = Some(promise);
+        }
+        self.execute("BEGIN IMMEDIATE")
+    }
+
+    fn commit(&self, jobs: VecDeque<Job>) {
+        match self.execute("COMMIT") {
+            Ok(()) => tell_all(jobs, || None),
+            Err(error) => {
+                self.roll_back();
+                tell_all(jobs, || Some(commit_failed(&error)));
+            }
+        }
+    }
+
+    /// There is nothing to roll back when SQLite has done it itself.
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            error!(error:%; "a transaction could not be rolled back");
+        }
+    }
+
+    /// Runs a statement that is parsed the first time only.
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+}
+
+/// The first job, and those that have come meanwhile.
+fn gather(first: Job, jobs: &Receiver<Job>) -> VecDeque<Job> {
+    let mut kib = first.kib();
+    let mut group = VecDeque::from([first]);
+    while group.len() < GROUP && kib < GROUP_KIB {
+        let Ok(next) = jobs.try_recv() else {
+            break;
+        };
+        kib += next.kib();
+        group.push_back(next);
+    }
+    group
+}
+
+fn tell_all(jobs: VecDeque<Job>, failure: impl Fn() -> Option<SqliteError>) {
+    for job in jobs {
+        job.tell(failure());
+    }
+}
+
+fn refuse_all(jobs: VecDeque<Job>, error: &rusqlite::Error) {
+    for job in jobs {
+        job.refuse(undone(error));
+    }
+}
+
+fn undone(error: &rusqlite::Error) -> SqliteError {
+    SqliteError::Undone(error.to_string(), error.sqlite_error_code())
+}
+
+/// The end of a transaction that found no room was not written. After another failure it may have
+/// been, and not synced.
+pub(super) fn commit_failed(error: &rusqlite::Error) -> SqliteError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => undone(error),
+        code => SqliteError::Commit(error.to_string(), code),
+    }
+}
