@@ -75,8 +75,8 @@ pub use prune::{PruneMark, PrunePass, PruneStep};
 pub use range::ByteRange;
 pub use signals::{FeedSignals, FeedSubscription};
 pub use storage::{
-    Acked, Batch, ByteStream, ListAfter, StagedFile, Stats, Storage, SweepPolicy, SweepReason,
-    Swept, SweptFile,
+    Acked, Batch, ByteStream, CheckedAck, ListAfter, Opened, StagedFile, Stats, Storage,
+    SweepPolicy, SweepReason, Swept, SweptFile,
 };
 pub use storage_ext::StorageExt;
 pub use sweeper::{SweepSummary, Sweeper};

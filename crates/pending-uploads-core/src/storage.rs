@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use crate::{
-    ByteRange, FileId, Filename, Mimetype, PendingUpload, Result, Sha256, Timestamp, WorkspaceId,
+    ByteRange, Error, FileId, Filename, Mimetype, PendingUpload, Result, Sha256, Timestamp,
+    WorkspaceId,
 };
 
 /// Bytes of a file in order, in pieces of any size, none of them empty. The first error is the end.
@@ -43,6 +44,25 @@ pub trait Storage: Send + Sync {
     /// [`Integrity`](crate::Error::Integrity), [`Unavailable`](crate::Error::Unavailable),
     /// [`Backend`](crate::Error::Backend).
     async fn get(&self, workspace: WorkspaceId, file: FileId) -> Result<PendingUpload>;
+
+    /// Looks a published file up in order to hand it over: its record as [`get`](Self::get) finds it,
+    /// and all its bytes with it where the file is small and waits.
+    ///
+    /// A store that can read a small file together with its record saves its caller a
+    /// [`read`](Self::read). How small is for the store to say: never more than 128 KiB. The provided
+    /// method asks `get`, and answers no bytes. Record and bytes are of one state; repeating it
+    /// changes nothing; a dropped future leaves nothing.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get). Stored bytes that are missing are answered as none: a `read`
+    /// finds out why.
+    async fn open(&self, workspace: WorkspaceId, file: FileId) -> Result<Opened> {
+        let upload = self.get(workspace, file).await?;
+        Ok(Opened {
+            upload,
+            bytes: None,
+        })
+    }
 
     /// Reads a range of a waiting file's bytes.
     ///
@@ -88,6 +108,40 @@ pub trait Storage: Send + Sync {
     /// expired, acked or not; [`Unavailable`](crate::Error::Unavailable) (it may have been acked:
     /// ask again), [`Backend`](crate::Error::Backend).
     async fn ack(&self, workspace: WorkspaceId, file: FileId) -> Result<Acked>;
+
+    /// As [`ack`](Self::ack), unless the workspace claims a digest that is not the file's; answers
+    /// the record with it.
+    ///
+    /// Of a file that was acked before, too, another digest is told, and changes nothing. The provided
+    /// method asks [`get`](Self::get) and then `ack`; a store that does all of it in one step never
+    /// answers [`CheckedAck::Vanished`].
+    ///
+    /// # Errors
+    /// Those of [`ack`](Self::ack) and [`get`](Self::get).
+    async fn ack_checked(
+        &self,
+        workspace: WorkspaceId,
+        file: FileId,
+        claimed: Option<Sha256>,
+    ) -> Result<CheckedAck> {
+        let upload = self.get(workspace, file).await?;
+        // A store that answered another workspace's file would not be believed.
+        if upload.workspace_id != workspace || upload.file_id != file {
+            return Err(Error::NotFound);
+        }
+        if claimed.is_some_and(|digest| digest != upload.sha256) {
+            return Ok(CheckedAck::Mismatch);
+        }
+        match self.ack(workspace, file).await {
+            Ok(Acked::First { at }) => Ok(CheckedAck::First(PendingUpload {
+                acked_at: Some(at),
+                ..upload
+            })),
+            Ok(Acked::Again { at }) => Ok(CheckedAck::Again { at }),
+            Err(Error::NotFound) => Ok(CheckedAck::Vanished),
+            Err(error) => Err(error),
+        }
+    }
 
     /// Lists what the workspace has still to take, oldest first: by `created_at`, then by id.
     ///
@@ -196,6 +250,15 @@ pub struct StagedFile {
     pub sha256: Sha256,
 }
 
+/// A published file that somebody wants to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Its record.
+    pub upload: PendingUpload,
+    /// All its bytes, if the store had them at hand. None says nothing of whether there are any.
+    pub bytes: Option<Bytes>,
+}
+
 /// How an ack went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acked {
@@ -216,6 +279,33 @@ impl Acked {
     pub fn at(&self) -> Timestamp {
         match self {
             Self::First { at } | Self::Again { at } => *at,
+        }
+    }
+}
+
+/// How an ack went that may have claimed a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckedAck {
+    /// This was the file's first ack: its record, with the time of it.
+    First(PendingUpload),
+    /// It had been acked before.
+    Again {
+        /// When it was first acked.
+        at: Timestamp,
+    },
+    /// The digest is not the file's: nothing was acked.
+    Mismatch,
+    /// The file was there, and expired or was swept before it was acked.
+    Vanished,
+}
+
+impl CheckedAck {
+    /// How an ack went that claimed nothing; none when nothing is acked.
+    pub fn acked(&self) -> Option<Acked> {
+        match self {
+            Self::First(upload) => upload.acked_at.map(|at| Acked::First { at }),
+            Self::Again { at } => Some(Acked::Again { at: *at }),
+            Self::Mismatch | Self::Vanished => None,
         }
     }
 }

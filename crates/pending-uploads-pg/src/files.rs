@@ -1,4 +1,4 @@
-//! Look-ups, small reads, acks and notes of fetches: one statement for all that are asked for at
+//! Look-ups, with the bytes of small files or without, acks and notes of fetches: one statement for all that are asked for at
 //! once.
 //!
 //! Each statement takes the files and their workspaces as columns, and answers by the number of the
@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
-use pending_uploads_core::{Acked, Clock, FileId, PendingUpload, WorkspaceId};
+use pending_uploads_core::{CheckedAck, Clock, FileId, Opened, PendingUpload, Sha256, WorkspaceId};
 use tokio_postgres::Row;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use crate::batch::Attempt;
+use crate::chunks::{CHUNK_BYTES, CHUNK_BYTES_I32};
 use crate::database::Database;
 use crate::error::PgError;
 use crate::lanes::Grouped;
@@ -55,35 +56,47 @@ const GET: &str = concat!(
     records!(upload_columns!(), "", "")
 );
 
-/// The first chunk of each file that may still be handed over.
-const READ: &str = concat!(
-    "SELECT no, size_bytes, data FROM ",
-    records!("file_id, size_bytes", " AND acked_at IS NULL", ""),
-    " LEFT JOIN LATERAL (SELECT data FROM pending_upload_chunks AS chunk \
-         WHERE chunk.file_id = upload.file_id AND chunk.seq = 0 LIMIT 1) AS chunk ON true"
+/// The record of each file, and the chunks of those that wait and have $4 bytes at the most. More
+/// chunks than such a file has when it is cut as it is now are not read.
+const OPEN: &str = concat!(
+    "SELECT no, upload.*, seq, data FROM ",
+    records!(upload_columns!(), "", ""),
+    " LEFT JOIN LATERAL (SELECT seq, data FROM pending_upload_chunks AS chunk \
+         WHERE chunk.file_id = upload.file_id \
+             AND upload.acked_at IS NULL AND upload.size_bytes <= $4 \
+         ORDER BY chunk.seq LIMIT 2) AS chunk ON true"
 );
+/// The largest file whose bytes come with its record.
+const OPENED_BYTES: usize = 2 * CHUNK_BYTES;
+const OPENED_BYTES_I64: i64 = 2 * CHUNK_BYTES_I32 as i64;
 
-/// Locks rows in one statement with their update; one that somebody else has locked is passed by. A
-/// file that is asked for twice is acked once, by the first who asked.
+/// Locks rows in one statement with their update; one that somebody else has locked is passed by, and
+/// so is one that has not the digest, of $4, that it is asked for with. A file that is asked for twice
+/// is acked once, by the first who asked.
 const ACK: &str = concat!(
     "WITH locked AS MATERIALIZED ( \
          SELECT file_id AS locked_file, no FROM ",
     records!(
         "file_id",
-        " AND acked_at IS NULL",
+        " AND acked_at IS NULL AND coalesce(sha256 = ($4::bytea[])[no::int4], true)",
         " FOR NO KEY UPDATE SKIP LOCKED"
     ),
     "), first AS ( \
          SELECT DISTINCT ON (locked_file) locked_file, no FROM locked ORDER BY locked_file, no \
      ), acked AS ( \
          UPDATE pending_uploads SET acked_at = $3 FROM first \
-         WHERE file_id = locked_file RETURNING first.no, acked_at \
-     ) SELECT no, acked_at FROM acked"
+         WHERE file_id = locked_file RETURNING first.no, ",
+    upload_columns!(),
+    " ) SELECT * FROM acked"
 );
-const ACK_ALONE: &str = "UPDATE pending_uploads SET acked_at = $3 WHERE file_id = $1 \
-     AND (workspace_id = $2 AND acked_at IS NULL AND expires_at > $3) IS TRUE RETURNING acked_at";
-const ACKED_AT: &str = "SELECT acked_at FROM pending_uploads WHERE file_id = $1 \
-     AND (workspace_id = $2 AND acked_at IS NOT NULL AND expires_at > $3) IS TRUE";
+const ACK_ALONE: &str = concat!(
+    "UPDATE pending_uploads SET acked_at = $3 WHERE file_id = $1 \
+     AND (workspace_id = $2 AND acked_at IS NULL AND expires_at > $3 \
+         AND coalesce(sha256 = $4::bytea, true)) IS TRUE RETURNING ",
+    upload_columns!()
+);
+const NOT_ACKED: &str = "SELECT acked_at, sha256 FROM pending_uploads WHERE file_id = $1 \
+     AND (workspace_id = $2 AND expires_at > $3) IS TRUE";
 
 /// Best effort: nobody waits for the disk, and what somebody else has locked is left as it is.
 const MARK_FETCHED: &str = concat!(
@@ -164,13 +177,15 @@ async fn ask<'a>(
 }
 
 /// Puts each row to where its question stands.
-fn by_number(count: usize, rows: Vec<Row>) -> Result<Vec<Option<Row>>, PgError> {
-    let mut places: Vec<Option<Row>> = std::iter::repeat_with(|| None).take(count).collect();
+fn by_number(count: usize, rows: Vec<Row>) -> Result<Vec<Vec<Row>>, PgError> {
+    let mut places: Vec<Vec<Row>> = std::iter::repeat_with(Vec::new).take(count).collect();
     for row in rows {
         let no = rows::byte_count(&row, "no")?;
         let place = usize::try_from(no.saturating_sub(1)).ok();
         let place = place.and_then(|place| places.get_mut(place));
-        *place.ok_or(PgError::Damaged("an answer to no question"))? = Some(row);
+        place
+            .ok_or(PgError::Damaged("an answer to no question"))?
+            .push(row);
     }
     Ok(places)
 }
@@ -193,7 +208,7 @@ impl Grouped for LookUps {
         let rows = ask(database, &*self.clock, GET, asks).await?;
         let rows = by_number(asks.len(), rows)?;
         // A record that is damaged is whoever's asked for it.
-        let answer = |row: Option<Row>| row.as_ref().map(rows::pending_upload).transpose().ok();
+        let answer = |rows: Vec<Row>| rows.first().map(rows::pending_upload).transpose().ok();
         Ok(rows.into_iter().map(answer).collect())
     }
 
@@ -216,74 +231,90 @@ impl Grouped for LookUps {
     }
 }
 
-/// A question for the first bytes of a file, so many at the most.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct AskedBytes {
-    pub(crate) asked: Asked,
-    pub(crate) end: usize,
-}
-
-/// The first chunk of a file that waits, as far as it was asked for.
+/// Looks records up, with the bytes of small files; none where there is no such file.
 #[derive(Debug)]
-pub(crate) struct FirstChunk {
-    pub(crate) size_bytes: u64,
-    /// None when it is missing.
-    pub(crate) data: Option<Bytes>,
-}
-
-/// Reads first chunks; none where there is no such file that waits.
-#[derive(Debug)]
-pub(crate) struct SmallReads {
+pub(crate) struct Opens {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-impl Grouped for SmallReads {
-    type Ask = AskedBytes;
-    type Answer = Option<FirstChunk>;
+impl Opens {
+    async fn ask(&self, database: &Database, asks: &[Asked]) -> Result<Vec<Row>, PgError> {
+        let columns = Columns::of(asks, &*self.clock);
+        let params = [&columns.params()[..], &[&OPENED_BYTES_I64]].concat();
+        database.query(OPEN, &params).await
+    }
+}
+
+impl Grouped for Opens {
+    type Ask = Asked;
+    type Answer = Option<Opened>;
+
+    /// What is read is copied out at once.
+    const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
     async fn together(
         &self,
         database: &Database,
-        asks: &[AskedBytes],
+        asks: &[Asked],
     ) -> Result<Vec<Option<Self::Answer>>, PgError> {
-        let files = asks.iter().map(|bytes| &bytes.asked);
-        let rows = ask(database, &*self.clock, READ, files).await?;
+        let rows = self.ask(database, asks).await?;
         let rows = by_number(asks.len(), rows)?;
-        let answer = |(row, bytes): (Option<Row>, &AskedBytes)| {
-            let read = row.map(|row| first_chunk(&row, bytes.end));
-            read.transpose().ok()
-        };
-        Ok(rows.into_iter().zip(asks).map(answer).collect())
+        // A record that is damaged is whoever's asked for it.
+        let answer = |rows: Vec<Row>| opened(&rows).ok();
+        Ok(rows.into_iter().map(answer).collect())
     }
 
     async fn alone(
         &self,
         database: &Database,
-        bytes: AskedBytes,
+        asked: Asked,
         _: Attempt,
     ) -> Result<Self::Answer, PgError> {
-        let rows = ask(database, &*self.clock, READ, [&bytes.asked]).await?;
-        let read = rows.first().map(|row| first_chunk(row, bytes.end));
-        read.transpose()
+        opened(&self.ask(database, &[asked]).await?)
     }
 
-    fn exclusive(_: &AskedBytes) -> Option<WorkspaceId> {
+    fn exclusive(_: &Asked) -> Option<WorkspaceId> {
         None
     }
 
-    fn bytes(bytes: &AskedBytes) -> usize {
-        bytes.end
+    fn bytes(_: &Asked) -> usize {
+        OPENED_BYTES
     }
 }
 
-/// What was asked for is copied out of the row: a slow peer would keep the memory of its whole group.
-fn first_chunk(row: &Row, end: usize) -> Result<FirstChunk, PgError> {
-    let data: Option<&[u8]> = rows::column(row, "data")?;
-    let asked = data.map(|data| data.get(..end).unwrap_or(data));
-    Ok(FirstChunk {
-        size_bytes: rows::byte_count(row, "size_bytes")?,
-        data: asked.map(Bytes::copy_from_slice),
-    })
+/// A record, which is in each of its rows, and the chunks that are in one each. The bytes are copied
+/// out: a slow peer would keep the memory of its whole group.
+fn opened(rows: &[Row]) -> Result<Option<Opened>, PgError> {
+    let Some(upload) = rows.first().map(rows::pending_upload).transpose()? else {
+        return Ok(None);
+    };
+    let mut chunks = Vec::with_capacity(rows.len());
+    for row in rows {
+        let seq: Option<i32> = rows::column(row, "seq")?;
+        let data: Option<&[u8]> = rows::column(row, "data")?;
+        chunks.extend(seq.zip(data));
+    }
+    chunks.sort_by_key(|(seq, _)| *seq);
+    let held: u64 = chunks.iter().map(|(_, data)| data.len() as u64).sum();
+    let whole = held == upload.size_bytes;
+    let bytes = whole.then(|| {
+        let data: Vec<&[u8]> = chunks.into_iter().map(|(_, data)| data).collect();
+        Bytes::from(data.concat())
+    });
+    Ok(Some(Opened { upload, bytes }))
+}
+
+/// An ack of a file that has the digest, if one is claimed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AskedAck {
+    pub(crate) asked: Asked,
+    pub(crate) claimed: Option<Sha256>,
+}
+
+impl AskedAck {
+    fn digest(&self) -> Option<&[u8]> {
+        self.claimed.as_ref().map(|digest| &digest.as_bytes()[..])
+    }
 }
 
 /// Acks files.
@@ -293,48 +324,56 @@ pub(crate) struct Acks {
 }
 
 impl Grouped for Acks {
-    type Ask = Asked;
-    type Answer = Acked;
+    type Ask = AskedAck;
+    type Answer = CheckedAck;
 
     async fn together(
         &self,
         database: &Database,
-        asks: &[Asked],
-    ) -> Result<Vec<Option<Acked>>, PgError> {
-        let columns = Columns::of(asks, &*self.clock);
-        let acked = database.query_once(ACK, &columns.params()).await?;
+        asks: &[AskedAck],
+    ) -> Result<Vec<Option<CheckedAck>>, PgError> {
+        let columns = Columns::of(asks.iter().map(|ack| &ack.asked), &*self.clock);
+        let digests: Vec<Option<&[u8]>> = asks.iter().map(AskedAck::digest).collect();
+        let params = [&columns.params()[..], &[&digests]].concat();
+        let acked = database.query_once(ACK, &params).await?;
         let acked = by_number(asks.len(), acked)?;
-        let first = |row: Option<Row>| row.as_ref().map(first_ack).transpose();
+        let first = |rows: Vec<Row>| rows.first().map(first_ack).transpose();
         acked.into_iter().map(first).collect()
     }
 
-    async fn alone(&self, database: &Database, asked: Asked, _: Attempt) -> Result<Acked, PgError> {
-        let (file, workspace) = (asked.file.as_uuid(), asked.workspace.as_uuid());
-        let now = Now(&*self.clock);
-        let params: [&(dyn ToSql + Sync); 3] = [&file, &workspace, &now];
+    async fn alone(
+        &self,
+        database: &Database,
+        ack: AskedAck,
+        _: Attempt,
+    ) -> Result<CheckedAck, PgError> {
+        let (file, workspace) = (ack.asked.file.as_uuid(), ack.asked.workspace.as_uuid());
+        let (now, digest) = (Now(&*self.clock), ack.digest());
+        let params: [&(dyn ToSql + Sync); 4] = [&file, &workspace, &now, &digest];
         if let Some(row) = database.query(ACK_ALONE, &params).await?.first() {
             return first_ack(row);
         }
-        let rows = database.query(ACKED_AT, &params).await?;
-        let row = rows.first().ok_or(PgError::NotFound)?;
-        Ok(Acked::Again {
-            at: rows::time(row, "acked_at")?,
-        })
+        let found = database.query(NOT_ACKED, &params[..3]).await?;
+        let row = found.first().ok_or(PgError::NotFound)?;
+        let sha256 = rows::sha256(row)?;
+        if ack.claimed.is_some_and(|digest| digest != sha256) {
+            return Ok(CheckedAck::Mismatch);
+        }
+        let at = rows::optional_time(row, "acked_at")?.ok_or(PgError::NotFound)?;
+        Ok(CheckedAck::Again { at })
     }
 
-    fn exclusive(_: &Asked) -> Option<WorkspaceId> {
+    fn exclusive(_: &AskedAck) -> Option<WorkspaceId> {
         None
     }
 
-    fn bytes(_: &Asked) -> usize {
+    fn bytes(_: &AskedAck) -> usize {
         0
     }
 }
 
-fn first_ack(row: &Row) -> Result<Acked, PgError> {
-    Ok(Acked::First {
-        at: rows::time(row, "acked_at")?,
-    })
+fn first_ack(row: &Row) -> Result<CheckedAck, PgError> {
+    Ok(CheckedAck::First(rows::pending_upload(row)?))
 }
 
 /// Notes that files were handed over.

@@ -25,15 +25,15 @@ use crate::error::PgError;
 const LANES: usize = 2;
 /// How many pieces of work make a group at the most, so that the first does not wait for too many.
 const GROUP: usize = 64;
-/// How many bytes a group carries at the most, unless it is one piece of work.
-const GROUP_BYTES: usize = 1024 * 1024;
-
 /// A kind of work that can be done for many at once.
 pub(crate) trait Grouped: Debug + Send + Sync + 'static {
     /// What is asked for.
     type Ask: Debug + Send + Sync + 'static;
     /// What is answered.
     type Answer: Debug + Send + 'static;
+
+    /// How many bytes a group carries at the most, unless it is one piece of work.
+    const GROUP_BYTES: usize = 1024 * 1024;
 
     /// Does all of it by one statement; what is answered by none is to be done alone.
     fn together(
@@ -53,7 +53,7 @@ pub(crate) trait Grouped: Debug + Send + Sync + 'static {
     /// The workspace that no two groups may have at once, if there is one.
     fn exclusive(ask: &Self::Ask) -> Option<WorkspaceId>;
 
-    /// How many bytes it carries.
+    /// How many bytes it carries, or may be answered.
     fn bytes(ask: &Self::Ask) -> usize;
 }
 
@@ -272,7 +272,7 @@ impl<K: Grouped> Queue<K> {
         let mut workspaces = HashSet::new();
         for entry in self.waiting.drain(..) {
             let (workspace, size) = (K::exclusive(&entry.ask), K::bytes(&entry.ask));
-            let fits = group.is_empty() || (group.len() < GROUP && bytes + size <= GROUP_BYTES);
+            let fits = group.is_empty() || (group.len() < GROUP && bytes + size <= K::GROUP_BYTES);
             let is_busy = workspace.is_some_and(|workspace| self.busy.contains(&workspace));
             if fits && !is_busy {
                 bytes += size;

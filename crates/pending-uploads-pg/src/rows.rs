@@ -65,7 +65,8 @@ where
     Ok(row.try_get(name)?)
 }
 
-fn optional_time(row: &Row, name: &'static str) -> Result<Option<Timestamp>, PgError> {
+/// Reads a time that may be absent.
+pub(crate) fn optional_time(row: &Row, name: &'static str) -> Result<Option<Timestamp>, PgError> {
     let time: Option<SystemTime> = column(row, name)?;
     Ok(time.map(Timestamp::from))
 }
@@ -80,7 +81,7 @@ fn mimetype(row: &Row) -> Result<Mimetype, PgError> {
     }
 }
 
-fn sha256(row: &Row) -> Result<Sha256, PgError> {
+pub(crate) fn sha256(row: &Row) -> Result<Sha256, PgError> {
     let stored: &[u8] = column(row, "sha256")?;
     stored
         .try_into()

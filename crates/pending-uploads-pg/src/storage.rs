@@ -8,18 +8,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{StreamExt, try_unfold};
 use pending_uploads_core::{
-    Acked, Batch, ByteRange, ByteStream, Clock, Error, FileId, ListAfter, PendingUpload, Result,
-    Stats, Storage, StorageConfig, SweepPolicy, Swept, Timestamp, WorkspaceId,
+    Acked, Batch, ByteRange, ByteStream, CheckedAck, Clock, Error, FileId, ListAfter, Opened,
+    PendingUpload, Result, Sha256, Stats, Storage, StorageConfig, SweepPolicy, Swept, Timestamp,
+    WorkspaceId,
 };
 use tokio::task::JoinHandle;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::batch::PgBatch;
-use crate::chunks::CHUNK_BYTES;
 use crate::database::Database;
 use crate::error::PgError;
-use crate::files::{Acks, Asked, AskedBytes, FetchNotes, LookUps, SmallReads};
+use crate::files::{Acks, Asked, AskedAck, FetchNotes, LookUps, Opens};
 use crate::lanes::Lanes;
 use crate::publish::Publication;
 use crate::publisher::Publishing;
@@ -63,7 +63,7 @@ pub struct PgStorage {
 struct AllLanes {
     publishing: Lanes<Publishing>,
     look_ups: Lanes<LookUps>,
-    small_reads: Lanes<SmallReads>,
+    opens: Lanes<Opens>,
     acks: Lanes<Acks>,
     fetch_notes: Lanes<FetchNotes>,
 }
@@ -77,7 +77,7 @@ impl PgStorage {
             look_ups: Lanes::new(LookUps {
                 clock: clock.clone(),
             }),
-            small_reads: Lanes::new(SmallReads {
+            opens: Lanes::new(Opens {
                 clock: clock.clone(),
             }),
             acks: Lanes::new(Acks {
@@ -134,6 +134,12 @@ impl Storage for PgStorage {
         found.ok_or(Error::NotFound)
     }
 
+    async fn open(&self, workspace: WorkspaceId, file: FileId) -> Result<Opened> {
+        let asked = Asked { workspace, file };
+        let found = self.lanes.opens.run(&self.database, asked).await?;
+        found.ok_or(Error::NotFound)
+    }
+
     async fn read(
         &self,
         workspace: WorkspaceId,
@@ -161,8 +167,19 @@ impl Storage for PgStorage {
     }
 
     async fn ack(&self, workspace: WorkspaceId, file: FileId) -> Result<Acked> {
+        let acked = self.ack_checked(workspace, file, None).await?;
+        acked.acked().ok_or(Error::NotFound)
+    }
+
+    async fn ack_checked(
+        &self,
+        workspace: WorkspaceId,
+        file: FileId,
+        claimed: Option<Sha256>,
+    ) -> Result<CheckedAck> {
         let asked = Asked { workspace, file };
-        Ok(self.lanes.acks.run(&self.database, asked).await?)
+        let ack = AskedAck { asked, claimed };
+        Ok(self.lanes.acks.run(&self.database, ack).await?)
     }
 
     async fn list(
@@ -223,9 +240,6 @@ struct Window {
 impl Reader {
     /// Reads from `start` to the next window border, or to the end.
     async fn window(&self, start: u64) -> Result<Window, PgError> {
-        if let Some(window) = self.first_chunk(start).await? {
-            return Ok(window);
-        }
         let border = (start / WINDOW_BYTES + 1).saturating_mul(WINDOW_BYTES);
         let end = border.min(self.end);
         let offset = |at| i64::try_from(at).map_err(|_| PgError::NotFound);
@@ -258,34 +272,6 @@ impl Reader {
         } else {
             Err(PgError::Damaged("bytes of a file are missing"))
         }
-    }
-
-    /// Reads what lies in the first chunk of its file, together with others'.
-    async fn first_chunk(&self, start: u64) -> Result<Option<Window>, PgError> {
-        let within = |offset| usize::try_from(offset).ok().filter(|at| *at <= CHUNK_BYTES);
-        let Some((from, end)) = within(start).zip(within(self.end)) else {
-            return Ok(None);
-        };
-        let asked = AskedBytes {
-            asked: Asked {
-                workspace: self.workspace,
-                file: self.file,
-            },
-            end,
-        };
-        let reads = &self.storage.lanes.small_reads;
-        let found = reads.run(&self.storage.database, asked).await?;
-        let found = found.ok_or(PgError::NotFound)?;
-        if self.end > found.size_bytes {
-            let size_bytes = found.size_bytes;
-            return Err(PgError::RangeNotSatisfiable { size_bytes });
-        }
-        // One that was cut into smaller chunks is read as any other.
-        let data = found.data.filter(|data| data.len() >= end && from < end);
-        Ok(data.map(|data| Window {
-            pieces: VecDeque::from([data.slice(from..end)]),
-            end: self.end,
-        }))
     }
 
     /// Starts to read the window after `from`, if there is one.

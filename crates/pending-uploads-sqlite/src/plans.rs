@@ -223,6 +223,10 @@ async fn hands_files_over(it: &Million, workspace: WorkspaceId) {
     check("fetching", FEW);
     it.files.get(workspace, last.file_id).await.unwrap();
     check("looking up", FEW);
+    let small = page.first().unwrap();
+    let opened = it.files.open(workspace, small.file_id).await.unwrap();
+    assert!(opened.bytes.is_some());
+    check("opening", FEW);
     it.files
         .mark_fetched(workspace, last.file_id)
         .await

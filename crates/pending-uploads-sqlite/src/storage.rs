@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{StreamExt, try_unfold};
 use pending_uploads_core::{
-    Acked, Batch, ByteRange, ByteStream, Clock, FileId, ListAfter, PendingUpload, Result, Stats,
-    Storage, StorageConfig, SweepPolicy, Swept, Timestamp, WorkspaceId,
+    Acked, Batch, ByteRange, ByteStream, CheckedAck, Clock, Error, FileId, ListAfter, Opened,
+    PendingUpload, Result, Sha256, Stats, Storage, StorageConfig, SweepPolicy, Swept, Timestamp,
+    WorkspaceId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::task::JoinHandle;
@@ -33,6 +34,13 @@ const GET: &str = concat!(
     " FROM pending_uploads WHERE file_id = ?1 AND workspace_id = ?2 AND expires_at > ?3"
 );
 
+const OPEN: &str = concat!(
+    "SELECT ",
+    upload_columns!(),
+    ", placement FROM pending_uploads WHERE file_id = ?1 AND workspace_id = ?2 AND expires_at > ?3"
+);
+const ALL_BYTES: &str = "SELECT data FROM pending_upload_bytes WHERE file_id = ?1";
+
 /// Whether a file's bytes may still be handed over, and where they are.
 const READABLE: &str = "SELECT size_bytes, placement FROM pending_uploads \
      WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NULL AND expires_at > ?3";
@@ -41,10 +49,15 @@ const BYTES: &str = "SELECT substr(data, ?2, ?3) FROM pending_upload_bytes WHERE
 const MARK_FETCHED: &str = "UPDATE pending_uploads SET fetched_at = ?3 \
      WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NULL AND expires_at > ?3";
 
-const ACK: &str = "UPDATE pending_uploads SET acked_at = ?3 \
-     WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NULL AND expires_at > ?3";
-const ACKED_AT: &str = "SELECT acked_at FROM pending_uploads \
-     WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NOT NULL AND expires_at > ?3";
+/// ?4 is the digest that the file must have, if it is one.
+const ACK: &str = concat!(
+    "UPDATE pending_uploads SET acked_at = ?3 \
+     WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NULL AND expires_at > ?3 \
+         AND (?4 IS NULL OR sha256 = ?4) RETURNING ",
+    upload_columns!()
+);
+const NOT_ACKED: &str = "SELECT acked_at, sha256 FROM pending_uploads \
+     WHERE file_id = ?1 AND workspace_id = ?2 AND expires_at > ?3";
 
 const LIST: &str = concat!(
     "SELECT ",
@@ -100,6 +113,12 @@ impl Storage for SqliteStorage {
         Ok(self.database.readers().read(work).await?)
     }
 
+    async fn open(&self, workspace: WorkspaceId, file: FileId) -> Result<Opened> {
+        let now = self.now();
+        let work = move |connection: &Connection| open(connection, key(workspace, file, now));
+        Ok(self.database.readers().read(work).await?)
+    }
+
     async fn read(
         &self,
         workspace: WorkspaceId,
@@ -133,8 +152,19 @@ impl Storage for SqliteStorage {
     }
 
     async fn ack(&self, workspace: WorkspaceId, file: FileId) -> Result<Acked> {
+        let acked = self.ack_checked(workspace, file, None).await?;
+        acked.acked().ok_or(Error::NotFound)
+    }
+
+    async fn ack_checked(
+        &self,
+        workspace: WorkspaceId,
+        file: FileId,
+        claimed: Option<Sha256>,
+    ) -> Result<CheckedAck> {
         let now = self.now();
-        let work = move |connection: &Connection| ack(connection, workspace, file, now);
+        let work =
+            move |connection: &Connection| ack(connection, key(workspace, file, now), claimed);
         Ok(self.database.writer().write(Promise::Durable, work).await?)
     }
 
@@ -184,25 +214,58 @@ fn key(workspace: WorkspaceId, file: FileId, now: Timestamp) -> (Id, Id, Time) {
     (Id(file.as_uuid()), Id(workspace.as_uuid()), Time(now))
 }
 
+/// What lies in a row comes with the record.
+fn open(connection: &Connection, key: (Id, Id, Time)) -> Result<Opened, SqliteError> {
+    let file = key.0;
+    let mut open = connection.prepare_cached(OPEN)?;
+    let mut found = open.query(key)?;
+    let row = found.next()?.ok_or(SqliteError::NotFound)?;
+    let upload = rows::pending_upload(row)?;
+    let in_row = row
+        .get_ref("placement")?
+        .as_str()
+        .is_ok_and(|word| word == "row");
+    if !in_row || upload.acked_at.is_some() {
+        return Ok(Opened {
+            upload,
+            bytes: None,
+        });
+    }
+    let data: Option<Vec<u8>> = connection
+        .prepare_cached(ALL_BYTES)?
+        .query_row([file], |row| row.get(0))
+        .optional()?;
+    let whole = data.filter(|data| data.len() as u64 == upload.size_bytes);
+    Ok(Opened {
+        upload,
+        bytes: whole.map(Bytes::from),
+    })
+}
+
 fn ack(
     connection: &Connection,
-    workspace: WorkspaceId,
-    file: FileId,
-    now: Timestamp,
-) -> Result<Acked, SqliteError> {
-    if connection
-        .prepare_cached(ACK)?
-        .execute(key(workspace, file, now))?
-        == 1
-    {
-        return Ok(Acked::First { at: now });
+    (file, workspace, now): (Id, Id, Time),
+    claimed: Option<Sha256>,
+) -> Result<CheckedAck, SqliteError> {
+    let digest = claimed.as_ref().map(Sha256::as_bytes);
+    let mut ack = connection.prepare_cached(ACK)?;
+    let mut acked = ack.query(params![file, workspace, now, digest])?;
+    if let Some(row) = acked.next()? {
+        return Ok(CheckedAck::First(rows::pending_upload(row)?));
     }
-    connection
-        .prepare_cached(ACKED_AT)?
-        .query_row(key(workspace, file, now), |row| row.get::<_, Time>(0))
+    let (at, sha256) = connection
+        .prepare_cached(NOT_ACKED)?
+        .query_row((file, workspace, now), |row| {
+            let at: Option<Time> = row.get("acked_at")?;
+            Ok((at, Sha256::from_bytes(row.get("sha256")?)))
+        })
         .optional()?
-        .map(|at| Acked::Again { at: at.0 })
-        .ok_or(SqliteError::NotFound)
+        .ok_or(SqliteError::NotFound)?;
+    if claimed.is_some_and(|digest| digest != sha256) {
+        return Ok(CheckedAck::Mismatch);
+    }
+    let Time(at) = at.ok_or(SqliteError::NotFound)?;
+    Ok(CheckedAck::Again { at })
 }
 
 /// What is needed to read the windows of one download.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, web};
-use pending_uploads_core::{FileId, PendingUpload, Storage, Token, Workspace, WorkspaceId};
+use pending_uploads_core::{FileId, Opened, PendingUpload, Storage, Token, Workspace, WorkspaceId};
 
 use crate::error::{ApiError, Cause};
 use crate::platform::Platform;
@@ -39,8 +39,23 @@ impl FileCaller {
     /// [`ApiError::FileNotFound`], and those of [`Storage::get`].
     pub(crate) async fn find(&self, storage: &dyn Storage) -> Result<PendingUpload, ApiError> {
         let upload = storage.get(self.workspace, self.file).await?;
+        self.check(&upload)?;
+        Ok(upload)
+    }
+
+    /// As [`find`](Self::find), and with the bytes of a small file that waits, if they came along.
+    ///
+    /// # Errors
+    /// [`ApiError::FileNotFound`], and those of [`Storage::open`].
+    pub(crate) async fn open(&self, storage: &dyn Storage) -> Result<Opened, ApiError> {
+        let opened = storage.open(self.workspace, self.file).await?;
+        self.check(&opened.upload)?;
+        Ok(opened)
+    }
+
+    fn check(&self, upload: &PendingUpload) -> Result<(), ApiError> {
         if upload.workspace_id == self.workspace && upload.file_id == self.file {
-            Ok(upload)
+            Ok(())
         } else {
             Err(ApiError::FileNotFound)
         }

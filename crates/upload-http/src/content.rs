@@ -5,14 +5,14 @@ use std::sync::Arc;
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, HeaderName, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::stream;
-use pending_uploads_core::{ByteRange, PendingUpload, Sha256, Storage};
+use pending_uploads_core::{ByteRange, Opened, PendingUpload, Sha256, Storage};
 
 use crate::auth::FileCaller;
 use crate::conditional::{ETag, Selection, select};
@@ -35,7 +35,15 @@ pub(crate) async fn fetch(
     platform: web::Data<Platform>,
 ) -> Result<HttpResponse, ApiError> {
     let storage = platform.staging().wired().ok_or(ApiError::FileNotFound)?;
-    let upload = caller.find(&**storage).await?;
+    let opened = if may_want_less_than_all(&request) {
+        Opened {
+            upload: caller.find(&**storage).await?,
+            bytes: None,
+        }
+    } else {
+        caller.open(&**storage).await?
+    };
+    let upload = &opened.upload;
     if !upload.is_waiting_at(platform.clock().now()) {
         return Err(ApiError::FileNotFound);
     }
@@ -47,31 +55,39 @@ pub(crate) async fn fetch(
         Selection::NotModified => Ok(not_modified(etag)),
         Selection::Whole => {
             let answer = HttpResponse::Ok();
-            send(answer, &request, storage, upload, whole).await
+            send(answer, &request, storage, opened, whole).await
         }
         Selection::Part(range) => {
             let mut answer = HttpResponse::build(StatusCode::PARTIAL_CONTENT);
             answer.insert_header((CONTENT_RANGE, content_range(range, upload.size_bytes)));
-            send(answer, &request, storage, upload, range).await
+            send(answer, &request, storage, opened, range).await
         }
     }
+}
+
+/// Whether the record alone may be enough: a HEAD, a range, or a condition that may not hold (RFC
+/// 9110, sections 13 and 14).
+fn may_want_less_than_all(request: &HttpRequest) -> bool {
+    let narrowing = [RANGE, IF_MATCH, IF_NONE_MATCH];
+    let headers = request.headers();
+    request.method() == Method::HEAD || narrowing.iter().any(|name| headers.contains_key(name))
 }
 
 async fn send(
     mut answer: HttpResponseBuilder,
     request: &HttpRequest,
     storage: &Arc<dyn Storage>,
-    upload: PendingUpload,
+    opened: Opened,
     range: ByteRange,
 ) -> Result<HttpResponse, ApiError> {
-    describe(&mut answer, &upload);
+    describe(&mut answer, &opened.upload);
     let length = range.byte_count();
     if request.method() == Method::HEAD {
         let nothing = stream::empty::<Result<_, BrokenOff>>();
         return Ok(answer.body(SizedStream::new(length, nothing)));
     }
     let site = Site::of(request);
-    let handover = Handover::begin(Arc::clone(storage), upload, range, site).await?;
+    let handover = Handover::begin(Arc::clone(storage), opened, range, site).await?;
     Ok(answer.body(SizedStream::new(length, handover)))
 }
 

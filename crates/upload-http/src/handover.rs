@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use pending_uploads_core::{ByteRange, ByteStream, PendingUpload, Storage};
+use futures_util::{StreamExt, stream};
+use pending_uploads_core::{ByteRange, ByteStream, Opened, PendingUpload, Storage};
 
 use crate::error::{ApiError, BrokenOff, Cause};
 use crate::events::{self, InFlight, Site};
@@ -36,21 +37,27 @@ enum State {
 }
 
 impl Handover {
-    /// Opens the range for reading.
+    /// Opens the range for reading, unless all the bytes of the file are there already.
     ///
     /// # Errors
     /// Those of [`Storage::read`].
     pub(crate) async fn begin(
         storage: Arc<dyn Storage>,
-        upload: PendingUpload,
+        Opened { upload, bytes }: Opened,
         range: ByteRange,
         site: Site,
     ) -> Result<Self, ApiError> {
         let started = Instant::now();
         let in_flight = InFlight::fetch();
-        let pieces = storage
-            .read(upload.workspace_id, upload.file_id, range)
-            .await?;
+        let held = bytes.and_then(|bytes| part(&bytes, range));
+        let pieces = match held {
+            Some(bytes) => stream::iter([Ok(bytes)]).boxed(),
+            None => {
+                storage
+                    .read(upload.workspace_id, upload.file_id, range)
+                    .await?
+            }
+        };
         Ok(Self {
             pieces,
             storage,
@@ -87,6 +94,14 @@ impl Handover {
         }
         Ok(())
     }
+}
+
+/// None when they are not all of it.
+fn part(bytes: &Bytes, range: ByteRange) -> Option<Bytes> {
+    let start = usize::try_from(range.start()).ok()?;
+    let end = usize::try_from(range.end()).ok()?;
+    let fits = end <= bytes.len();
+    fits.then(|| bytes.slice(start..end))
 }
 
 /// Best effort: the file has been handed over, whether this is noted or not.

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream;
-use pending_uploads_core::{Acked, Error, ListAfter, PendingUpload, Sha256, Storage, WorkspaceId};
+use pending_uploads_core::{CheckedAck, ListAfter, PendingUpload, Sha256, Storage, WorkspaceId};
 use serde_json::Value;
 
 use crate::auth::{Caller, FileCaller};
@@ -138,18 +138,15 @@ pub(crate) async fn ack(
     let started = Instant::now();
     let claimed = claimed_digest(&body.read(MAX_ACK_BYTES).await?)?;
     let storage = platform.staging().wired().ok_or(ApiError::FileNotFound)?;
-    let upload = caller.find(&**storage).await?;
-    if claimed.is_some_and(|digest| digest != upload.sha256) {
-        return Err(ApiError::DigestMismatch);
-    }
-    let raced = match storage.ack(caller.workspace, caller.file).await {
-        Ok(Acked::First { .. }) => {
+    let (workspace, file) = (caller.workspace, caller.file);
+    let raced = match storage.ack_checked(workspace, file, claimed).await? {
+        CheckedAck::First(upload) => {
             events::acked(&upload, started.elapsed());
             None
         }
-        Ok(Acked::Again { .. }) => None,
-        Err(Error::NotFound) => Some(true),
-        Err(error) => return Err(error.into()),
+        CheckedAck::Again { .. } => None,
+        CheckedAck::Mismatch => return Err(ApiError::DigestMismatch),
+        CheckedAck::Vanished => Some(true),
     };
     Ok(wire::answer(&AckAnswer { acked: true, raced }))
 }

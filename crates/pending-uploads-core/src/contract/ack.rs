@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::support::*;
 use super::{Fixture, Subject, Terms};
-use crate::{Acked, Error, FileId, PendingUpload};
+use crate::{Acked, CheckedAck, Error, FileId, PendingUpload, Sha256};
 
 async fn published(subject: &Subject) -> PendingUpload {
     let workspace = subject.workspace().await;
@@ -67,6 +67,88 @@ pub async fn a_stream_opened_before_the_ack_ends_with_an_error(fixture: &dyn Fix
     let pieces = pieces.await.unwrap();
     subject.ack(&upload).await;
     assert_error!(collected(pieces).await, Error::NotFound);
+}
+
+/// `Storage::ack_checked`: the file's own digest, or none, acks it, and the record comes along.
+pub async fn a_checked_ack_answers_the_record(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    for claims in [true, false] {
+        let upload = published(&subject).await;
+        let claimed = claims.then_some(upload.sha256);
+        let (workspace, file) = (upload.workspace_id, upload.file_id);
+        subject.clock.advance(Duration::from_secs(7));
+        let acked = subject.storage.ack_checked(workspace, file, claimed).await;
+        let at = subject.now();
+        let first = PendingUpload {
+            acked_at: Some(at),
+            ..upload
+        };
+        assert_eq!(acked.unwrap(), CheckedAck::First(first.clone()));
+        assert_eq!(subject.storage.get(workspace, file).await.unwrap(), first);
+        subject.clock.advance(Duration::from_secs(7));
+        for number in 0..2 {
+            let storage = subject.either(number).storage;
+            let again = storage.ack_checked(workspace, file, claimed).await;
+            assert_eq!(again.unwrap(), CheckedAck::Again { at });
+        }
+    }
+}
+
+/// `Storage::ack_checked`: another digest acks nothing, and changes nothing of what was acked.
+pub async fn another_digest_acks_nothing(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let upload = published(&subject).await;
+    let (workspace, file) = (upload.workspace_id, upload.file_id);
+    let other = Some(Sha256::of(b"something else"));
+    let acked = subject.storage.ack_checked(workspace, file, other).await;
+    assert_eq!(acked.unwrap(), CheckedAck::Mismatch);
+    assert_eq!(subject.waiting(workspace).await, [file]);
+    let at = subject.ack(&upload).await.at();
+    subject.clock.advance(Duration::from_secs(7));
+    let acked = subject.storage.ack_checked(workspace, file, other).await;
+    assert_eq!(acked.unwrap(), CheckedAck::Mismatch);
+    assert_eq!(subject.ack(&upload).await, Acked::Again { at });
+}
+
+/// `Storage::ack_checked`: of those that arrive at once, whatever they claim, one is the first.
+pub async fn of_many_checked_acks_at_once_one_is_the_first(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    for _ in 0..5 {
+        let upload = subject.publish(workspace, b"hello").await;
+        let claims = [None, Some(upload.sha256), Some(Sha256::of(b"other"))];
+        let file = upload.file_id;
+        let acks = at_once((0..15).map(|number| {
+            let (storage, claimed) = (subject.either(number).storage, claims[number % 3]);
+            async move { storage.ack_checked(workspace, file, claimed).await.unwrap() }
+        }))
+        .await;
+        let count = |wanted: fn(&CheckedAck) -> bool| acks.iter().filter(|ack| wanted(ack)).count();
+        assert_eq!(count(|ack| matches!(ack, CheckedAck::First(_))), 1);
+        assert_eq!(count(|ack| matches!(ack, CheckedAck::Again { .. })), 9);
+        assert_eq!(count(|ack| *ack == CheckedAck::Mismatch), 5);
+    }
+}
+
+/// `Storage::ack_checked`: what is not there, is another's, or has expired is not found, whatever is
+/// claimed.
+pub async fn only_a_file_of_ones_own_can_be_acked_with_a_digest(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let upload = published(&subject).await;
+    let others = subject.workspace().await;
+    let (workspace, file) = (upload.workspace_id, upload.file_id);
+    for claimed in [None, Some(upload.sha256), Some(Sha256::of(b"other"))] {
+        for (workspace, file) in [(others, file), (workspace, FileId::generate())] {
+            let acked = subject.storage.ack_checked(workspace, file, claimed).await;
+            assert_error!(acked, Error::NotFound);
+        }
+    }
+    assert_eq!(subject.waiting(workspace).await, [file]);
+    subject.clock.advance(subject.ttl);
+    for claimed in [None, Some(upload.sha256), Some(Sha256::of(b"other"))] {
+        let acked = subject.storage.ack_checked(workspace, file, claimed).await;
+        assert_error!(acked, Error::NotFound);
+    }
 }
 
 /// `Storage::ack`: touches that one file; the others of its batch wait on.

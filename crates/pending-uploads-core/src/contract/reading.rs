@@ -78,6 +78,85 @@ pub async fn every_byte_can_be_read_alone(fixture: &dyn Fixture) {
     }
 }
 
+/// `Storage::open`: the record as a look-up finds it, and with it either all the bytes or none; the
+/// bytes of large files never.
+pub async fn an_opened_file_comes_with_all_its_bytes_or_with_none(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let kib = 1024;
+    for (number, length) in [
+        1,
+        1000,
+        64 * kib,
+        64 * kib + 1,
+        100_000,
+        128 * kib,
+        128 * kib + 1,
+        MIB,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let data = noise(length, number as u64);
+        let upload = subject.publish(workspace, &data).await;
+        let storage = subject.either(number).storage;
+        let opened = storage.open(workspace, upload.file_id).await.unwrap();
+        assert_eq!(opened.upload, upload);
+        if let Some(bytes) = opened.bytes {
+            assert!(length <= 128 * kib && bytes == data, "{length}");
+        }
+    }
+}
+
+/// `Storage::open`: those that are opened at once get their own bytes each.
+pub async fn files_that_are_opened_at_once_are_not_mixed_up(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let mut published = Vec::new();
+    for number in 0..20_u64 {
+        let length = 1 + usize::try_from(number).unwrap() * 6_000;
+        let data = noise(length, number);
+        published.push((subject.publish(workspace, &data).await, data));
+    }
+    let opened = at_once(published.iter().enumerate().map(|(number, (upload, _))| {
+        let (storage, file) = (subject.either(number).storage, upload.file_id);
+        async move { storage.open(workspace, file).await }
+    }))
+    .await;
+    for (opened, (upload, data)) in opened.into_iter().zip(published) {
+        let opened = opened.unwrap();
+        assert_eq!(opened.upload, upload);
+        assert!(opened.bytes.is_none_or(|bytes| bytes == data));
+    }
+}
+
+/// `Storage::open`: invariant 4 (no byte of an acked file is served), though its record is found; what
+/// has expired or is somebody else's is not found.
+pub async fn only_the_bytes_of_what_waits_come_with_a_record(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let (acked, waiting) = (
+        subject.publish(workspace, b"acked").await,
+        subject.publish(workspace, b"waiting").await,
+    );
+    let at = subject.ack(&acked).await.at();
+    let opened = subject
+        .storage
+        .open(workspace, acked.file_id)
+        .await
+        .unwrap();
+    assert_eq!(opened.upload.acked_at, Some(at));
+    assert_eq!(opened.bytes, None);
+    let others = subject.workspace().await;
+    let refused = subject.storage.open(others, waiting.file_id).await;
+    assert_error!(refused, Error::NotFound);
+    subject.clock.advance(subject.ttl);
+    for file in [acked, waiting] {
+        let refused = subject.storage.open(workspace, file.file_id).await;
+        assert_error!(refused, Error::NotFound);
+    }
+}
+
 /// `Storage::read`: a range that ends after the file is refused before the first byte, and the
 /// refusal names the file's length.
 pub async fn a_range_past_the_end_is_refused(fixture: &dyn Fixture) {

@@ -7,9 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    Acked, ByteRange, Error, FileId, ListAfter, PendingUpload, Quota, Result, Stats, SweepReason,
-    SweptFile, Timestamp, WorkspaceId,
+    Acked, ByteRange, Error, FileId, ListAfter, Opened, PendingUpload, Quota, Result, Stats,
+    SweepReason, SweptFile, Timestamp, WorkspaceId,
 };
+
+/// The largest file whose bytes are answered with its record.
+const OPENED_BYTES: usize = 128 * 1024;
 
 #[derive(Default)]
 pub(super) struct Files(BTreeMap<FileId, StoredFile>);
@@ -51,6 +54,21 @@ impl Files {
         now: Timestamp,
     ) -> Result<&PendingUpload> {
         self.stored(workspace, file, now).map(|file| &file.record)
+    }
+
+    /// The record of a file that has not expired, and its bytes if it is a small one that waits.
+    pub(super) fn open(
+        &self,
+        workspace: WorkspaceId,
+        file: FileId,
+        now: Timestamp,
+    ) -> Result<Opened> {
+        let StoredFile { record, bytes } = self.stored(workspace, file, now)?;
+        let held = record.acked_at.is_none() && bytes.len() <= OPENED_BYTES;
+        Ok(Opened {
+            upload: record.clone(),
+            bytes: held.then(|| bytes.clone()),
+        })
     }
 
     /// Bytes of a waiting file.

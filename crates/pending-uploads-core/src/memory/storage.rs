@@ -8,8 +8,8 @@ use futures_util::stream::try_unfold;
 use super::batch::MemoryBatch;
 use super::{MemoryPlatform, give_way};
 use crate::{
-    Acked, Batch, ByteRange, ByteStream, FileId, ListAfter, NewActivity, PendingUpload, Result,
-    Stats, Storage, SweepPolicy, SweepReason, Swept, WorkspaceId,
+    Acked, Batch, ByteRange, ByteStream, FileId, ListAfter, NewActivity, Opened, PendingUpload,
+    Result, Stats, Storage, SweepPolicy, SweepReason, Swept, WorkspaceId,
 };
 
 /// How much a stream reads before it looks again whether the file still waits, in bytes.
@@ -27,6 +27,11 @@ impl Storage for MemoryPlatform {
     async fn get(&self, workspace: WorkspaceId, file: FileId) -> Result<PendingUpload> {
         give_way().await;
         self.state().files.get(workspace, file, self.now()).cloned()
+    }
+
+    async fn open(&self, workspace: WorkspaceId, file: FileId) -> Result<Opened> {
+        give_way().await;
+        self.state().files.open(workspace, file, self.now())
     }
 
     async fn read(

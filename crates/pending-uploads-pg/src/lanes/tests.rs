@@ -183,11 +183,11 @@ async fn a_group_is_bounded_by_its_bytes() {
     let scene = Scene::new();
     scene.fill_the_lanes().await;
     let half = |number| Ask {
-        bytes: GROUP_BYTES / 2,
+        bytes: <Arc<Held>>::GROUP_BYTES / 2,
         ..Ask::from(number)
     };
     let larger = Ask {
-        bytes: GROUP_BYTES * 2,
+        bytes: <Arc<Held>>::GROUP_BYTES * 2,
         ..Ask::from(4)
     };
     let mut asked = Vec::new();

@@ -1,8 +1,15 @@
 //! How a fetch ends: noted when the last byte of the file was handed on, and only then.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use pending_uploads_core::{Error, Result};
+use actix_web::http::Method;
+use async_trait::async_trait;
+use bytes::Bytes;
+use pending_uploads_core::{
+    Acked, Batch, ByteRange, ByteStream, Error, FileId, ListAfter, MockStorage, Opened,
+    PendingUpload, Result, Stats, Storage, SweepPolicy, Swept, WorkspaceId,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
@@ -113,5 +120,125 @@ async fn a_store_that_gives_fewer_or_more_bytes_breaks_the_answer_off() {
         let answer = fixture.app().send(ask()).await;
         assert_eq!((answer.status, answer.end), (200, End::BrokenOff));
         assert!(is_never_noted(&mut marks).await);
+    }
+}
+
+/// A store that answers a file's bytes with its record, and whose other answers are a mock's.
+struct Opening {
+    bytes: &'static [u8],
+    others: MockStorage,
+}
+
+#[async_trait]
+impl Storage for Opening {
+    async fn open(&self, _: WorkspaceId, _: FileId) -> Result<Opened> {
+        Ok(Opened {
+            upload: upload(),
+            bytes: Some(Bytes::from_static(self.bytes)),
+        })
+    }
+
+    async fn get(&self, workspace: WorkspaceId, file: FileId) -> Result<PendingUpload> {
+        self.others.get(workspace, file).await
+    }
+
+    async fn read(
+        &self,
+        workspace: WorkspaceId,
+        file: FileId,
+        range: ByteRange,
+    ) -> Result<ByteStream> {
+        self.others.read(workspace, file, range).await
+    }
+
+    async fn mark_fetched(&self, workspace: WorkspaceId, file: FileId) -> Result<()> {
+        self.others.mark_fetched(workspace, file).await
+    }
+
+    async fn begin(&self, workspace: WorkspaceId) -> Result<Box<dyn Batch>> {
+        self.others.begin(workspace).await
+    }
+
+    async fn ack(&self, workspace: WorkspaceId, file: FileId) -> Result<Acked> {
+        self.others.ack(workspace, file).await
+    }
+
+    async fn list(
+        &self,
+        workspace: WorkspaceId,
+        after: Option<ListAfter>,
+        limit: u32,
+    ) -> Result<Vec<PendingUpload>> {
+        self.others.list(workspace, after, limit).await
+    }
+
+    async fn sweep(&self, policy: &SweepPolicy) -> Result<Swept> {
+        self.others.sweep(policy).await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        self.others.stats().await
+    }
+}
+
+fn opening(bytes: &'static [u8], expect: impl FnOnce(&mut MockStorage)) -> Fixture {
+    let mut others = MockStorage::new();
+    expect(&mut others);
+    let mut fixture = Fixture::new();
+    fixture.storage = Some(Arc::new(Opening { bytes, others }));
+    fixture
+}
+
+#[actix_web::test]
+async fn bytes_that_come_with_the_record_are_not_read_again() {
+    let (sender, mut marks) = unbounded_channel();
+    let fixture = opening(b"0123456789", |others| {
+        others.expect_read().never();
+        others
+            .expect_mark_fetched()
+            .times(1)
+            .returning(move |_, _| {
+                sender.send(()).unwrap();
+                Ok(())
+            });
+    });
+    let answer = fixture.app().send(ask()).await;
+    assert_eq!((answer.status, answer.end), (200, End::Whole));
+    assert_eq!(answer.body, b"0123456789");
+    assert!(is_noted(&mut marks).await);
+}
+
+#[actix_web::test]
+async fn bytes_that_are_not_all_of_the_file_are_not_believed() {
+    let fixture = opening(b"01234", |others| {
+        others
+            .expect_read()
+            .times(1)
+            .return_once(|_, _, _| Ok(pieces(whole_file())));
+        others.expect_mark_fetched().returning(|_, _| Ok(()));
+    });
+    let answer = fixture.app().send(ask()).await;
+    assert_eq!((answer.status, answer.end), (200, End::Whole));
+    assert_eq!(answer.body, b"0123456789");
+}
+
+#[actix_web::test]
+async fn whoever_may_want_less_than_all_has_no_bytes_loaded() {
+    let tag = format!("\"{}\"", upload().sha256);
+    let asks = [
+        (ask().header("range", "bytes=99-"), 416),
+        (ask().header("if-none-match", &tag), 304),
+        (ask().header("if-match", "\"other\""), 412),
+        (
+            Ask::new(Method::HEAD, &file_path("content")).by(&Agent),
+            200,
+        ),
+    ];
+    for (ask, status) in asks {
+        // It would answer these bytes, which are another file's, to whoever opened it.
+        let fixture = opening(b"", |others| {
+            others.expect_get().times(1).returning(|_, _| Ok(upload()));
+        });
+        assert_eq!(fixture.app().send(ask).await.status, status);
     }
 }

@@ -21,8 +21,8 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use pending_uploads_core::{
     ActivityLog, ByteStream, Delivery, Error, FileId, Filename, ManualClock, Mimetype,
-    MockActivityLog, MockStorage, MockWorkspaces, PendingUpload, Sha256, StoreName, Timestamp,
-    Workspace, WorkspaceId,
+    MockActivityLog, MockStorage, MockWorkspaces, PendingUpload, Sha256, Storage, StoreName,
+    Timestamp, Workspace, WorkspaceId,
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -108,7 +108,7 @@ pub(crate) struct Fixture {
     pub(crate) activity: MockActivityLog,
     /// Asked in place of `activity`, when it is there.
     pub(crate) feed: Option<Arc<dyn ActivityLog>>,
-    pub(crate) storage: Option<MockStorage>,
+    pub(crate) storage: Option<Arc<dyn Storage>>,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) readiness: Option<Arc<dyn Readiness>>,
@@ -136,7 +136,7 @@ impl Fixture {
             workspaces,
             activity: MockActivityLog::new(),
             feed: None,
-            storage: Some(MockStorage::new()),
+            storage: Some(Arc::new(MockStorage::new())),
             settings: Settings::default(),
             clock: Arc::new(ManualClock::starting_at(now())),
             readiness: None,
@@ -149,7 +149,7 @@ impl Fixture {
     pub(crate) fn storing(mut self, expect: impl FnOnce(&mut MockStorage)) -> Self {
         let mut storage = MockStorage::new();
         expect(&mut storage);
-        self.storage = Some(storage);
+        self.storage = Some(Arc::new(storage));
         self
     }
 
@@ -161,7 +161,7 @@ impl Fixture {
             .clock(self.clock)
             .shutdown(self.shutdown);
         if let Some(storage) = self.storage {
-            builder = builder.staging(Arc::new(storage));
+            builder = builder.staging(storage);
         }
         if let Some(readiness) = self.readiness {
             builder = builder.readiness(readiness);
