@@ -124,7 +124,11 @@ const EMFILE: i32 = 24;
 fn may_pass(code: ErrorCode) -> bool {
     matches!(
         code,
-        ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked
+        ErrorCode::DiskFull
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            // A process that has too many files open.
+            | ErrorCode::CannotOpen
     )
 }
 

@@ -1,7 +1,7 @@
 //! Connections that only read: as many at once as there are, and none ever waits for the writer.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::runtime::Handle;
@@ -17,24 +17,35 @@ const CACHE_KIB: i64 = 512;
 /// The reading connections. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Readers {
-    idle: Arc<Mutex<Vec<Connection>>>,
+    connections: Arc<Connections>,
     places: Arc<Semaphore>,
     runtime: Handle,
 }
 
+/// Those that nobody uses, and how another is opened. They are opened when they are needed: with all
+/// eight an idle server took 15.9 MiB, and 13.4 with one.
+#[derive(Debug)]
+struct Connections {
+    idle: Mutex<Vec<Connection>>,
+    database: PathBuf,
+    watch: fn(&mut Connection),
+}
+
 impl Readers {
-    /// Opens them; `watch` is called with each.
+    /// Opens the first, so that it is known whether that can be done; `watch` is called with each.
     pub(crate) fn open(
         database: &Path,
         runtime: Handle,
         watch: fn(&mut Connection),
     ) -> rusqlite::Result<Self> {
-        let mut idle = (0..READERS)
-            .map(|_| open_one(database))
-            .collect::<Result<Vec<_>, _>>()?;
-        idle.iter_mut().for_each(watch);
+        let connections = Connections {
+            idle: Mutex::new(Vec::new()),
+            database: database.to_owned(),
+            watch,
+        };
+        connections.put(connections.take()?);
         Ok(Self {
-            idle: Arc::new(Mutex::new(idle)),
+            connections: Arc::new(connections),
             places: Arc::new(Semaphore::new(READERS)),
             runtime,
         })
@@ -61,13 +72,11 @@ impl Readers {
             .acquire_owned()
             .await
             .map_err(|_| SqliteError::Closed)?;
-        let idle = Arc::clone(&self.idle);
+        let connections = Arc::clone(&self.connections);
         let reading = self.runtime.spawn_blocking(move || {
-            let connection = pop(&idle).ok_or(SqliteError::Closed)?;
+            let connection = connections.take()?;
             let read = in_one_state(&connection, work);
-            idle.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(connection);
+            connections.put(connection);
             drop(place);
             then(read?)
         });
@@ -75,8 +84,24 @@ impl Readers {
     }
 }
 
-fn pop(idle: &Mutex<Vec<Connection>>) -> Option<Connection> {
-    idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+impl Connections {
+    /// The one that was used last, or a new one.
+    fn take(&self) -> rusqlite::Result<Connection> {
+        if let Some(idle) = self.idle().pop() {
+            return Ok(idle);
+        }
+        let mut opened = open_one(&self.database)?;
+        (self.watch)(&mut opened);
+        Ok(opened)
+    }
+
+    fn put(&self, connection: Connection) {
+        self.idle().push(connection);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Several statements of one piece of work see the same state.
