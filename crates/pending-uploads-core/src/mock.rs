@@ -13,7 +13,7 @@ use crate::{
 };
 
 mock! {
-    /// A mock of [`Storage`].
+    /// A mock of [`Storage`]. Its provided methods are as they are provided: they ask the mocked ones.
     #[derive(Debug)]
     pub Storage {}
 
