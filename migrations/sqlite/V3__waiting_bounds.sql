@@ -1,6 +1,6 @@
 -- How many files, and bytes of files, wait for the workspace at the most. A publish adds to them;
 -- acks and expiries leave them. When a publish would pass the quota by them, it counts what really
--- waits and sets them right, so that a count is made once in thousands of publishes and not in each.
+-- waits and sets them right: once in as many publishes as there is room left, and not in each.
 ALTER TABLE feed_counters
     ADD COLUMN waiting_files INTEGER NOT NULL DEFAULT 0 CHECK (waiting_files >= 0);
 ALTER TABLE feed_counters

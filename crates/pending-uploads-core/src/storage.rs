@@ -109,8 +109,8 @@ pub trait Storage: Send + Sync {
     /// ask again), [`Backend`](crate::Error::Backend).
     async fn ack(&self, workspace: WorkspaceId, file: FileId) -> Result<Acked>;
 
-    /// As [`ack`](Self::ack), unless the workspace claims a digest that is not the file's; answers
-    /// the record with it.
+    /// As [`ack`](Self::ack), unless the workspace claims a digest that is not the file's; a first ack
+    /// is answered with the file's record.
     ///
     /// Of a file that was acked before, too, another digest is told, and changes nothing. The provided
     /// method asks [`get`](Self::get) and then `ack`; a store that does all of it in one step never

@@ -15,11 +15,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use pending_uploads_core::{
-    ActivityId, ActivityLog, ActivityQuery, ActivityType, ByteRange, FeedStart, FileId, Filename,
-    ManualClock, Mimetype, Quota, Storage, StorageExt, SweepPolicy, Timestamp, Token, WorkspaceId,
-    Workspaces,
+    ActivityId, ActivityLog, ActivityQuery, ActivityType, FeedStart, FileId, Filename, ManualClock,
+    Mimetype, Quota, Storage, StorageExt, SweepPolicy, Timestamp, Token, WorkspaceId, Workspaces,
 };
 use pending_uploads_pg::{
     Database, DatabaseConfig, PgActivityLog, PgStorage, PgWorkspaces, StorageConfig, migrate,
@@ -163,12 +161,9 @@ impl Store {
         staged.await.unwrap();
     }
 
-    async fn fetch(&self, workspace: WorkspaceId, file: FileId) {
-        let range = ByteRange::new(0, 10).unwrap();
-        let mut pieces = self.files.read(workspace, file, range).await.unwrap();
-        while let Some(piece) = pieces.next().await {
-            piece.unwrap();
-        }
+    async fn open(&self, workspace: WorkspaceId, file: FileId) {
+        let opened = self.files.open(workspace, file).await.unwrap();
+        assert!(opened.bytes.is_some());
     }
 }
 
@@ -244,10 +239,10 @@ async fn requests(store: &Store) {
     .await;
     line(
         store,
-        "fetch 10 bytes",
+        "open 10 bytes",
         files.clone(),
         async |(workspace, file)| {
-            store.fetch(workspace, file).await;
+            store.open(workspace, file).await;
         },
     )
     .await;

@@ -1,5 +1,5 @@
-//! Look-ups, with the bytes of small files or without, acks and notes of fetches: one statement for all that are asked for at
-//! once.
+//! Look-ups, with the bytes of small files or without, acks and notes of fetches: one statement for
+//! all that are asked for at once.
 //!
 //! Each statement takes the files and their workspaces as columns, and answers by the number of the
 //! question. All are answered as of the time at which the statement is sent, on a connection that is
@@ -78,7 +78,8 @@ const ACK: &str = concat!(
          SELECT file_id AS locked_file, no FROM ",
     records!(
         "file_id",
-        " AND acked_at IS NULL AND coalesce(sha256 = ($4::bytea[])[no::int4], true)",
+        " AND acked_at IS NULL \
+         AND (($4::bytea[])[no::int4] IS NULL OR sha256 = ($4::bytea[])[no::int4])",
         " FOR NO KEY UPDATE SKIP LOCKED"
     ),
     "), first AS ( \
@@ -92,7 +93,7 @@ const ACK: &str = concat!(
 const ACK_ALONE: &str = concat!(
     "UPDATE pending_uploads SET acked_at = $3 WHERE file_id = $1 \
      AND (workspace_id = $2 AND acked_at IS NULL AND expires_at > $3 \
-         AND coalesce(sha256 = $4::bytea, true)) IS TRUE RETURNING ",
+         AND ($4::bytea IS NULL OR sha256 = $4)) IS TRUE RETURNING ",
     upload_columns!()
 );
 const NOT_ACKED: &str = "SELECT acked_at, sha256 FROM pending_uploads WHERE file_id = $1 \

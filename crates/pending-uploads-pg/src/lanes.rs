@@ -25,6 +25,7 @@ use crate::error::PgError;
 const LANES: usize = 2;
 /// How many pieces of work make a group at the most, so that the first does not wait for too many.
 const GROUP: usize = 64;
+
 /// A kind of work that can be done for many at once.
 pub(crate) trait Grouped: Debug + Send + Sync + 'static {
     /// What is asked for.

@@ -66,6 +66,10 @@ pub(crate) enum SqliteError {
     /// A file beside the database could not be written or read.
     #[error("a file failed: {0}")]
     File(#[from] io::Error),
+    /// No further connection to read with could be opened: the process has too many files open, for
+    /// one.
+    #[error("cannot open a connection to read with: {0}")]
+    NoReader(rusqlite::Error),
     /// The thread or the runtime that does the work is gone.
     #[error("the database was closed")]
     Closed,
@@ -104,6 +108,7 @@ impl SqliteError {
         match self {
             Self::Statement(error) => error.sqlite_error_code().is_some_and(may_pass),
             Self::Undone(_, code) | Self::Commit(_, code) => code.is_some_and(may_pass),
+            Self::NoReader(_) => true,
             Self::File(error) => {
                 matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
                     || matches!(
@@ -124,11 +129,7 @@ const EMFILE: i32 = 24;
 fn may_pass(code: ErrorCode) -> bool {
     matches!(
         code,
-        ErrorCode::DiskFull
-            | ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-            // A process that has too many files open.
-            | ErrorCode::CannotOpen
+        ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked
     )
 }
 

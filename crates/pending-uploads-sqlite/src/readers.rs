@@ -1,4 +1,4 @@
-//! Connections that only read: as many at once as there are, and none ever waits for the writer.
+//! Connections that only read: several at once, and none ever waits for the writer.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +37,7 @@ impl Readers {
         database: &Path,
         runtime: Handle,
         watch: fn(&mut Connection),
-    ) -> rusqlite::Result<Self> {
+    ) -> Result<Self, SqliteError> {
         let connections = Connections {
             idle: Mutex::new(Vec::new()),
             database: database.to_owned(),
@@ -86,11 +86,11 @@ impl Readers {
 
 impl Connections {
     /// The one that was used last, or a new one.
-    fn take(&self) -> rusqlite::Result<Connection> {
+    fn take(&self) -> Result<Connection, SqliteError> {
         if let Some(idle) = self.idle().pop() {
             return Ok(idle);
         }
-        let mut opened = open_one(&self.database)?;
+        let mut opened = open_one(&self.database).map_err(SqliteError::NoReader)?;
         (self.watch)(&mut opened);
         Ok(opened)
     }

@@ -53,7 +53,11 @@ impl FileCaller {
         Ok(opened)
     }
 
-    fn check(&self, upload: &PendingUpload) -> Result<(), ApiError> {
+    /// Refuses a record that is not the caller's, or is of another file.
+    ///
+    /// # Errors
+    /// [`ApiError::FileNotFound`].
+    pub(crate) fn check(&self, upload: &PendingUpload) -> Result<(), ApiError> {
         if upload.workspace_id == self.workspace && upload.file_id == self.file {
             Ok(())
         } else {

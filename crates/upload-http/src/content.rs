@@ -19,7 +19,7 @@ use crate::conditional::{ETag, Selection, select};
 use crate::disposition;
 use crate::error::{ApiError, BrokenOff, Cause};
 use crate::events::Site;
-use crate::handover::Handover;
+use crate::handover::{Begun, Handover};
 use crate::platform::Platform;
 
 /// `Repr-Digest` (RFC 9530, section 3).
@@ -34,6 +34,7 @@ pub(crate) async fn fetch(
     caller: FileCaller,
     platform: web::Data<Platform>,
 ) -> Result<HttpResponse, ApiError> {
+    let begun = Begun::now();
     let storage = platform.staging().wired().ok_or(ApiError::FileNotFound)?;
     let opened = if may_want_less_than_all(&request) {
         Opened {
@@ -55,12 +56,12 @@ pub(crate) async fn fetch(
         Selection::NotModified => Ok(not_modified(etag)),
         Selection::Whole => {
             let answer = HttpResponse::Ok();
-            send(answer, &request, storage, opened, whole).await
+            send(answer, (&request, begun), storage, opened, whole).await
         }
         Selection::Part(range) => {
             let mut answer = HttpResponse::build(StatusCode::PARTIAL_CONTENT);
             answer.insert_header((CONTENT_RANGE, content_range(range, upload.size_bytes)));
-            send(answer, &request, storage, opened, range).await
+            send(answer, (&request, begun), storage, opened, range).await
         }
     }
 }
@@ -75,7 +76,7 @@ fn may_want_less_than_all(request: &HttpRequest) -> bool {
 
 async fn send(
     mut answer: HttpResponseBuilder,
-    request: &HttpRequest,
+    (request, begun): (&HttpRequest, Begun),
     storage: &Arc<dyn Storage>,
     opened: Opened,
     range: ByteRange,
@@ -87,7 +88,7 @@ async fn send(
         return Ok(answer.body(SizedStream::new(length, nothing)));
     }
     let site = Site::of(request);
-    let handover = Handover::begin(Arc::clone(storage), opened, range, site).await?;
+    let handover = Handover::begin(Arc::clone(storage), opened, range, site, begun).await?;
     Ok(answer.body(SizedStream::new(length, handover)))
 }
 

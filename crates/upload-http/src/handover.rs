@@ -30,6 +30,21 @@ pub(crate) struct Handover {
     _in_flight: InFlight,
 }
 
+/// A fetch that counts as under way from now on, whatever the store is asked for it.
+pub(crate) struct Begun {
+    at: Instant,
+    in_flight: InFlight,
+}
+
+impl Begun {
+    pub(crate) fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            in_flight: InFlight::fetch(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     UnderWay,
@@ -46,10 +61,9 @@ impl Handover {
         Opened { upload, bytes }: Opened,
         range: ByteRange,
         site: Site,
+        Begun { at, in_flight }: Begun,
     ) -> Result<Self, ApiError> {
-        let started = Instant::now();
-        let in_flight = InFlight::fetch();
-        let held = bytes.and_then(|bytes| part(&bytes, range));
+        let held = bytes.and_then(|bytes| part(&bytes, &upload, range));
         let pieces = match held {
             Some(bytes) => stream::iter([Ok(bytes)]).boxed(),
             None => {
@@ -66,7 +80,7 @@ impl Handover {
             sent_bytes: 0,
             state: State::UnderWay,
             site,
-            started,
+            started: at,
             _in_flight: in_flight,
         })
     }
@@ -96,12 +110,12 @@ impl Handover {
     }
 }
 
-/// None when they are not all of it.
-fn part(bytes: &Bytes, range: ByteRange) -> Option<Bytes> {
+/// None when they are not what the record says.
+fn part(bytes: &Bytes, upload: &PendingUpload, range: ByteRange) -> Option<Bytes> {
     let start = usize::try_from(range.start()).ok()?;
     let end = usize::try_from(range.end()).ok()?;
-    let fits = end <= bytes.len();
-    fits.then(|| bytes.slice(start..end))
+    let whole = bytes.len() as u64 == upload.size_bytes && end <= bytes.len();
+    whole.then(|| bytes.slice(start..end))
 }
 
 /// Best effort: the file has been handed over, whether this is noted or not.

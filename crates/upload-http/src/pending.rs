@@ -141,6 +141,7 @@ pub(crate) async fn ack(
     let (workspace, file) = (caller.workspace, caller.file);
     let raced = match storage.ack_checked(workspace, file, claimed).await? {
         CheckedAck::First(upload) => {
+            caller.check(&upload)?;
             events::acked(&upload, started.elapsed());
             None
         }

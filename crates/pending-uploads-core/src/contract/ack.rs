@@ -130,6 +130,38 @@ pub async fn of_many_checked_acks_at_once_one_is_the_first(fixture: &dyn Fixture
     }
 }
 
+/// `Storage::ack_checked`: of files that are acked at once each is held to the digest that was claimed
+/// for it.
+pub async fn files_that_are_acked_at_once_are_held_to_their_own_digests(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let uploads = subject.publish_many(workspace, 30).await;
+    let acks = at_once(uploads.iter().enumerate().map(|(number, upload)| {
+        let neighbour = &uploads[(number + 1) % uploads.len()];
+        let claimed = [None, Some(upload.sha256), Some(neighbour.sha256)][number % 3];
+        let (storage, file) = (subject.either(number).storage, upload.file_id);
+        async move { storage.ack_checked(workspace, file, claimed).await.unwrap() }
+    }))
+    .await;
+    for (number, ack) in acks.iter().enumerate() {
+        let is_first =
+            matches!(ack, CheckedAck::First(upload) if upload.file_id == uploads[number].file_id);
+        assert_eq!(is_first, number % 3 != 2, "{number}: {ack:?}");
+        assert_eq!(
+            *ack == CheckedAck::Mismatch,
+            number % 3 == 2,
+            "{number}: {ack:?}"
+        );
+    }
+    let refused: Vec<_> = uploads
+        .iter()
+        .skip(2)
+        .step_by(3)
+        .map(|upload| upload.file_id)
+        .collect();
+    assert_eq!(subject.waiting(workspace).await, refused);
+}
+
 /// `Storage::ack_checked`: what is not there, is another's, or has expired is not found, whatever is
 /// claimed.
 pub async fn only_a_file_of_ones_own_can_be_acked_with_a_digest(fixture: &dyn Fixture) {

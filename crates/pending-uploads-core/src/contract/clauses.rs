@@ -114,6 +114,7 @@ macro_rules! contract_tests {
                 a_checked_ack_answers_the_record,
                 another_digest_acks_nothing,
                 of_many_checked_acks_at_once_one_is_the_first,
+                files_that_are_acked_at_once_are_held_to_their_own_digests,
                 only_a_file_of_ones_own_can_be_acked_with_a_digest,
                 an_ack_touches_one_file_alone,
                 an_ack_is_not_in_the_feed,

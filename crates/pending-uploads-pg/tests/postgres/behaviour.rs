@@ -219,6 +219,18 @@ async fn bytes_lie_uncompressed_in_chunks_of_64_kib() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_bytes_of_files_of_one_or_two_chunks_come_with_the_record() {
+    let it = Postgres::with_a_workspace().await;
+    let most = 128 * 1024;
+    for length in [1, most / 2, most / 2 + 1, most, most + 1] {
+        let upload = it.stage(&vec![1; length]).await;
+        let opened = it.files.open(it.workspace, upload.file_id).await.unwrap();
+        let bytes = opened.bytes.map(|bytes| bytes.len());
+        assert_eq!(bytes, (length <= most).then_some(length));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn looking_up_listing_acking_and_counting_never_touch_the_bytes() {
     let it = Postgres::with_a_workspace().await;
     let upload = it.stage(&vec![1; 3 * MIB]).await;

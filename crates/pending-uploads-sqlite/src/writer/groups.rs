@@ -80,8 +80,11 @@ impl Groups {
             };
             let before = self.connection.total_changes();
             match job.run(&self.connection) {
-                Ok(Outcome::Keep) => {}
-                Ok(Outcome::Undo) => self.check_unchanged(before)?,
+                Ok(Outcome::Keep) => self.check_open()?,
+                Ok(Outcome::Undo) => {
+                    self.check_open()?;
+                    self.check_unchanged(before)?;
+                }
                 Err(Panicked) => {
                     error!("a piece of work panicked");
                     jobs.remove(index);
@@ -93,9 +96,15 @@ impl Groups {
     }
 
     /// A full disk, for one, makes SQLite undo the whole transaction.
+    fn check_open(&self) -> Result<(), Spoiled> {
+        if self.connection.is_autocommit() {
+            return Err(Spoiled);
+        }
+        Ok(())
+    }
+
     fn check_unchanged(&self, total_changes: u64) -> Result<(), Spoiled> {
-        let undone = self.connection.is_autocommit();
-        if undone || self.connection.total_changes() != total_changes {
+        if self.connection.total_changes() != total_changes {
             return Err(Spoiled);
         }
         Ok(())

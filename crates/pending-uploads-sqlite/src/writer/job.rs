@@ -97,7 +97,7 @@ impl Job {
         }
     }
 
-    /// Tells whoever asked that the work was not begun.
+    /// Tells whoever asked that nothing was done.
     pub(super) fn refuse(self, error: SqliteError) {
         self.work.tell(Some(error));
     }

@@ -104,16 +104,22 @@ async fn together<T>(
 #[tokio::test]
 async fn work_that_fails_takes_none_of_its_group_with_it() {
     let writer = writer();
+    let runs = Arc::new(AtomicUsize::new(0));
     let held = hold(&writer).await;
-    let works = [1, 1, 2].map(|n| {
+    // The second has written its first row when its second one fails.
+    let works = [(7, 1), (8, 1), (9, 2)].map(|(first, second)| {
+        let runs = Arc::clone(&runs);
         writer.write(Promise::Durable, move |connection: &Connection| {
-            insert(n + 6)(connection)?;
-            insert(n)(connection)
+            runs.fetch_add(1, Ordering::SeqCst);
+            insert(first)(connection)?;
+            insert(second)(connection)
         })
     });
     let answers = together(held, works).await;
     assert!(answers[0].is_ok() && answers[1].is_err() && answers[2].is_ok());
-    assert_eq!(numbers(&writer).await, [1, 2, 7, 8]);
+    assert_eq!(numbers(&writer).await, [1, 2, 7, 9]);
+    // The first two together, and then each of the three apart.
+    assert_eq!(runs.load(Ordering::SeqCst), 5);
 }
 
 #[tokio::test]
@@ -159,14 +165,14 @@ async fn work_that_cannot_be_done_twice_is_done_once_whoever_fails_beside_it() {
 #[tokio::test]
 async fn what_follows_a_commit_is_done_when_it_was_done_and_for_nobody_who_failed() {
     let (writer, _) = writer_asking(|number| number == 1);
-    let follow = |n: i64| {
+    let follow = |(first, second): (i64, i64)| {
         let (tell, told) = channel();
-        let (writer, then) = (writer.clone(), move || tell.send(n).unwrap_or(()));
+        let (writer, then) = (writer.clone(), move || tell.send(first).unwrap_or(()));
         let writing = async move {
             let place = writer.place(0).await.unwrap();
             let twice = move |connection: &Connection| {
-                insert(n)(connection)?;
-                insert(n + 100)(connection)
+                insert(first)(connection)?;
+                insert(second)(connection)
             };
             writer
                 .write_then(place, Promise::Durable, twice, then)
@@ -175,20 +181,22 @@ async fn what_follows_a_commit_is_done_when_it_was_done_and_for_nobody_who_faile
         (Box::pin(writing), told)
     };
     // Nobody waits for the first any more; the commit of the second fails.
-    let (mut forgotten, told) = follow(1);
+    let (mut forgotten, told) = follow((1, 10));
     drop(poll_immediate(&mut forgotten).await);
     drop(forgotten);
     assert_eq!(told.recv(), Ok(1));
-    let (refused, told) = follow(2);
+    let (refused, told) = follow((2, 20));
     assert!(refused.await.is_err());
     assert!(told.recv().is_err());
-    // One that fails alone is not followed; the others are, once each.
+    // One that fails in the midst of its writing is not followed; the others, which are done twice, are
+    // followed once each.
     let held = hold(&writer).await;
-    let (works, told): (Vec<_>, Vec<_>) = [3, 103, 4].map(follow).into_iter().unzip();
+    let (works, told): (Vec<_>, Vec<_>) =
+        [(3, 30), (4, 30), (5, 50)].map(follow).into_iter().unzip();
     let answers = together(held, works).await;
     assert!(answers[0].is_ok() && answers[1].is_err() && answers[2].is_ok());
     let told: Vec<Vec<i64>> = told.iter().map(|told| told.iter().collect()).collect();
-    assert_eq!(told, [vec![3], vec![], vec![4]]);
+    assert_eq!(told, [vec![3], vec![], vec![5]]);
 }
 
 #[tokio::test]

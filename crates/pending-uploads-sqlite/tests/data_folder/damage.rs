@@ -28,6 +28,28 @@ async fn read(platform: &Platform, upload: &PendingUpload) -> (usize, Option<Err
 }
 
 #[tokio::test]
+async fn what_lies_in_a_row_comes_with_the_record_unless_it_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = Platform::open(folder.path()).await;
+    let workspace = platform.workspace().await;
+    let database = rusqlite::Connection::open(folder.path().join("pending-uploads.sqlite3"));
+    let database = database.unwrap();
+    let most = 128 * KIB;
+    for length in [1, most / 2 + 1, most, most + 1] {
+        let upload = platform.publish(workspace, &noise(length, 1)).await;
+        let open = async || {
+            let opened = platform.storage.open(workspace, upload.file_id).await;
+            opened.unwrap().bytes.map(|bytes| bytes.len())
+        };
+        assert_eq!(open().await, (length <= most).then_some(length));
+        database
+            .execute("DELETE FROM pending_upload_bytes", [])
+            .unwrap();
+        assert_eq!(open().await, None);
+    }
+}
+
+#[tokio::test]
 async fn a_row_whose_file_is_missing_is_an_integrity_error() {
     let folder = tempfile::tempdir().unwrap();
     let platform = Platform::open(folder.path()).await;

@@ -210,35 +210,54 @@ async fn bytes_that_come_with_the_record_are_not_read_again() {
 
 #[actix_web::test]
 async fn bytes_that_are_not_all_of_the_file_are_not_believed() {
-    let fixture = opening(b"01234", |others| {
-        others
-            .expect_read()
-            .times(1)
-            .return_once(|_, _, _| Ok(pieces(whole_file())));
-        others.expect_mark_fetched().returning(|_, _| Ok(()));
-    });
-    let answer = fixture.app().send(ask()).await;
-    assert_eq!((answer.status, answer.end), (200, End::Whole));
-    assert_eq!(answer.body, b"0123456789");
+    for bytes in [&b"01234"[..], b"0123456789X", b""] {
+        let fixture = opening(bytes, |others| {
+            others
+                .expect_read()
+                .times(1)
+                .return_once(|_, _, _| Ok(pieces(whole_file())));
+            others.expect_mark_fetched().returning(|_, _| Ok(()));
+        });
+        let answer = fixture.app().send(ask()).await;
+        assert_eq!((answer.status, answer.end), (200, End::Whole));
+        assert_eq!(answer.body, b"0123456789");
+    }
 }
 
 #[actix_web::test]
-async fn whoever_may_want_less_than_all_has_no_bytes_loaded() {
-    let tag = format!("\"{}\"", upload().sha256);
+async fn whoever_may_want_less_than_all_has_only_what_is_sent_loaded() {
+    let (tag, other) = (format!("\"{}\"", upload().sha256), "\"other\"");
     let asks = [
         (ask().header("range", "bytes=99-"), 416),
         (ask().header("if-none-match", &tag), 304),
-        (ask().header("if-match", "\"other\""), 412),
+        (ask().header("if-match", other), 412),
         (
             Ask::new(Method::HEAD, &file_path("content")).by(&Agent),
             200,
         ),
     ];
     for (ask, status) in asks {
-        // It would answer these bytes, which are another file's, to whoever opened it.
-        let fixture = opening(b"", |others| {
+        // Whoever opened it would be given these bytes, which are another file's.
+        let fixture = opening(b"ABCDEFGHIJ", |others| {
             others.expect_get().times(1).returning(|_, _| Ok(upload()));
         });
         assert_eq!(fixture.app().send(ask).await.status, status);
+    }
+    let asks = [
+        (ask().header("range", "bytes=5-"), 206, &b"56789"[..]),
+        (ask().header("if-match", &tag), 200, b"0123456789"),
+        (ask().header("if-none-match", other), 200, b"0123456789"),
+    ];
+    for (ask, status, body) in asks {
+        let fixture = opening(b"ABCDEFGHIJ", |others| {
+            others.expect_get().times(1).returning(|_, _| Ok(upload()));
+            others
+                .expect_read()
+                .times(1)
+                .return_once(move |_, _, _| Ok(pieces(vec![Ok(body)])));
+            others.expect_mark_fetched().returning(|_, _| Ok(()));
+        });
+        let answer = fixture.app().send(ask).await;
+        assert_eq!((answer.status, answer.body.as_slice()), (status, body));
     }
 }
