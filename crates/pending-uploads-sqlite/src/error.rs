@@ -108,7 +108,6 @@ impl SqliteError {
         match self {
             Self::Statement(error) => error.sqlite_error_code().is_some_and(may_pass),
             Self::Undone(_, code) | Self::Commit(_, code) => code.is_some_and(may_pass),
-            Self::NoReader(_) => true,
             Self::File(error) => {
                 matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
                     || matches!(
@@ -116,7 +115,7 @@ impl SqliteError {
                         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
                     )
             }
-            Self::Closed => true,
+            Self::NoReader(_) | Self::Closed => true,
             _ => false,
         }
     }
