@@ -222,14 +222,6 @@ impl Grouped for LookUps {
         let rows = ask(database, &*self.clock, GET, [&asked]).await?;
         rows.first().map(rows::pending_upload).transpose()
     }
-
-    fn exclusive(_: &Asked) -> Option<WorkspaceId> {
-        None
-    }
-
-    fn bytes(_: &Asked) -> usize {
-        0
-    }
 }
 
 /// Looks records up, with the bytes of small files; none where there is no such file.
@@ -272,10 +264,6 @@ impl Grouped for Opens {
         _: Attempt,
     ) -> Result<Self::Answer, PgError> {
         opened(&self.ask(database, &[asked]).await?)
-    }
-
-    fn exclusive(_: &Asked) -> Option<WorkspaceId> {
-        None
     }
 
     fn bytes(_: &Asked) -> usize {
@@ -363,14 +351,6 @@ impl Grouped for Acks {
         let at = rows::optional_time(row, "acked_at")?.ok_or(PgError::NotFound)?;
         Ok(CheckedAck::Again { at })
     }
-
-    fn exclusive(_: &AskedAck) -> Option<WorkspaceId> {
-        None
-    }
-
-    fn bytes(_: &AskedAck) -> usize {
-        0
-    }
 }
 
 fn first_ack(row: &Row) -> Result<CheckedAck, PgError> {
@@ -399,13 +379,5 @@ impl Grouped for FetchNotes {
     async fn alone(&self, database: &Database, asked: Asked, _: Attempt) -> Result<(), PgError> {
         let noted = ask(database, &*self.clock, MARK_FETCHED, [&asked]);
         noted.await.map(drop)
-    }
-
-    fn exclusive(_: &Asked) -> Option<WorkspaceId> {
-        None
-    }
-
-    fn bytes(_: &Asked) -> usize {
-        0
     }
 }

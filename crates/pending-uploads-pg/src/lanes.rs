@@ -52,10 +52,14 @@ pub(crate) trait Grouped: Debug + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Answer, PgError>> + Send;
 
     /// The workspace that no two groups may have at once, if there is one.
-    fn exclusive(ask: &Self::Ask) -> Option<WorkspaceId>;
+    fn exclusive(_: &Self::Ask) -> Option<WorkspaceId> {
+        None
+    }
 
     /// How many bytes it carries, or may be answered.
-    fn bytes(ask: &Self::Ask) -> usize;
+    fn bytes(_: &Self::Ask) -> usize {
+        0
+    }
 }
 
 /// Does one kind of work in groups. Clones share them.

@@ -87,20 +87,15 @@ impl SqliteActivityLog {
 #[async_trait]
 impl ActivityLog for SqliteActivityLog {
     async fn append(&self, workspace: WorkspaceId, activity: NewActivity) -> Result<Activity> {
-        let (created_at, writer) = (self.clock.now(), self.database.writer());
-        let folder = Arc::clone(self.database.folder());
+        let created_at = self.clock.now();
         let content = Arc::new(activity);
         let appended = Arc::clone(&content);
         let work = move |connection: &Connection| {
-            folder.check_room()?;
             feed_rows::append(connection, workspace, &appended, created_at)
         };
-        let signals = self.database.signals().clone();
-        let wake = move || signals.signal(workspace);
-        let place = writer.place(0).await?;
-        let (id, seq) = writer
-            .write_then(place, Promise::Durable, work, wake)
-            .await?;
+        let place = self.database.writer().place(0).await?;
+        let written = self.database.write_to_feed(place, workspace, work);
+        let (id, seq) = written.await?;
         Ok(Activity {
             id,
             workspace_id: workspace,

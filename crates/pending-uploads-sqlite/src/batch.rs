@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use pending_uploads_core::{
     Batch, BatchFiles, FileId, Filename, Mimetype, PendingUpload, Result, StagedFile, WorkspaceId,
 };
+use rusqlite::Connection;
 
 use crate::database::Database;
 use crate::error::SqliteError;
@@ -14,7 +15,7 @@ use crate::files::FileWriter;
 use crate::publish::{Placement, Publication};
 use crate::staged::Lease;
 use crate::storage::SqliteStorage;
-use crate::writer::{Place, Promise};
+use crate::writer::Place;
 
 /// The largest file whose bytes are kept in a row, in bytes. Measured: see the decision record on
 /// where bytes lie.
@@ -184,22 +185,13 @@ async fn publish_with_files(
     published
 }
 
-/// Writes all rows, if there is room on the disk, and wakes whoever waits for the feed. A dropped
-/// future leaves all of it done, or nothing.
+/// Writes all rows. A dropped future leaves all of them written, or none.
 async fn publish(
     database: &Database,
     publication: Publication,
     place: Place,
 ) -> Result<Vec<PendingUpload>, SqliteError> {
-    let (folder, workspace) = (Arc::clone(database.folder()), publication.workspace);
-    let work = move |connection: &rusqlite::Connection| {
-        folder.check_room()?;
-        publication.write(connection)
-    };
-    let signals = database.signals().clone();
-    let wake = move || signals.signal(workspace);
-    database
-        .writer()
-        .write_then(place, Promise::Durable, work, wake)
-        .await
+    let workspace = publication.workspace;
+    let work = move |connection: &Connection| publication.write(connection);
+    database.write_to_feed(place, workspace, work).await
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use log::info;
-use pending_uploads_core::{FeedSignals, FileId, Hearing, KnownWorkspaces};
+use pending_uploads_core::{FeedSignals, FileId, Hearing, KnownWorkspaces, WorkspaceId};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::runtime::Handle;
@@ -18,7 +18,7 @@ use crate::readers::Readers;
 use crate::rows::Id;
 use crate::schema;
 use crate::staged::StagedBatches;
-use crate::writer::{Promise, Writer};
+use crate::writer::{Place, Promise, Writer};
 
 /// `auto_vacuum` counts only before the first table is made. A write-ahead log that grew is cut back
 /// when it is next empty.
@@ -149,6 +149,30 @@ impl Database {
     /// What was lately looked up of workspaces.
     pub(crate) fn known(&self) -> &KnownWorkspaces {
         &self.inner.known
+    }
+
+    /// Runs small work that adds to the feed of `workspace`, if there is room on the disk, and wakes
+    /// whoever waits for that feed. A dropped future leaves all of it done, or nothing.
+    pub(crate) async fn write_to_feed<T, F>(
+        &self,
+        place: Place,
+        workspace: WorkspaceId,
+        mut work: F,
+    ) -> Result<T, SqliteError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, SqliteError> + Send + 'static,
+    {
+        let folder = Arc::clone(self.folder());
+        let work = move |connection: &Connection| {
+            folder.check_room()?;
+            work(connection)
+        };
+        let signals = self.signals().clone();
+        let wake = move || signals.signal(workspace);
+        self.writer()
+            .write_then(place, Promise::Durable, work, wake)
+            .await
     }
 
     /// Runs work that must not be cut off by a caller that goes away.

@@ -100,15 +100,8 @@ impl Writer {
         F: FnMut(&Connection) -> Result<T, SqliteError> + Send + 'static,
         G: FnOnce() + Send + 'static,
     {
-        let (tell, told) = oneshot::channel();
-        self.send(Job::new(
-            (promise, place),
-            Repetition::Possible,
-            work,
-            then,
-            tell,
-        ))?;
-        told.await.map_err(|_| SqliteError::Closed)?
+        self.ask(place, promise, Repetition::Possible, work, then)
+            .await
     }
 
     /// As [`write`](Self::write), for work that cannot be called twice.
@@ -118,24 +111,32 @@ impl Writer {
         F: FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
     {
         let place = self.place(0).await?;
-        let (tell, told) = oneshot::channel();
         let mut once = Some(work);
         let work = move |connection: &Connection| {
             let work = once.take().ok_or(SqliteError::Closed)?;
             work(connection)
         };
-        self.send(Job::new(
-            (promise, place),
-            Repetition::Impossible,
-            work,
-            || (),
-            tell,
-        ))?;
-        told.await.map_err(|_| SqliteError::Closed)?
+        self.ask(place, promise, Repetition::Impossible, work, || ())
+            .await
     }
 
-    fn send(&self, job: Job) -> Result<(), SqliteError> {
-        self.jobs.send(job).map_err(|_| SqliteError::Closed)
+    async fn ask<T, F, G>(
+        &self,
+        place: Place,
+        promise: Promise,
+        repetition: Repetition,
+        work: F,
+        then: G,
+    ) -> Result<T, SqliteError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, SqliteError> + Send + 'static,
+        G: FnOnce() + Send + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let job = Job::new(place, promise, repetition, work, then, tell);
+        self.jobs.send(job).map_err(|_| SqliteError::Closed)?;
+        told.await.map_err(|_| SqliteError::Closed)?
     }
 }
 

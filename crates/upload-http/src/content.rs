@@ -56,12 +56,12 @@ pub(crate) async fn fetch(
         Selection::NotModified => Ok(not_modified(etag)),
         Selection::Whole => {
             let answer = HttpResponse::Ok();
-            send(answer, (&request, begun), storage, opened, whole).await
+            send(answer, &request, storage, opened, whole, begun).await
         }
         Selection::Part(range) => {
             let mut answer = HttpResponse::build(StatusCode::PARTIAL_CONTENT);
             answer.insert_header((CONTENT_RANGE, content_range(range, upload.size_bytes)));
-            send(answer, (&request, begun), storage, opened, range).await
+            send(answer, &request, storage, opened, range, begun).await
         }
     }
 }
@@ -76,10 +76,11 @@ fn may_want_less_than_all(request: &HttpRequest) -> bool {
 
 async fn send(
     mut answer: HttpResponseBuilder,
-    (request, begun): (&HttpRequest, Begun),
+    request: &HttpRequest,
     storage: &Arc<dyn Storage>,
     opened: Opened,
     range: ByteRange,
+    begun: Begun,
 ) -> Result<HttpResponse, ApiError> {
     describe(&mut answer, &opened.upload);
     let length = range.byte_count();

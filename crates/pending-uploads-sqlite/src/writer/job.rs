@@ -1,6 +1,5 @@
 //! A piece of work for the writing thread, and whoever waits to hear what becomes of it.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rusqlite::Connection;
@@ -47,7 +46,8 @@ trait Work: Send {
 impl Job {
     /// `then` is called before the answer is told, when all is well.
     pub(super) fn new<T, F, G>(
-        (promise, place): (Promise, Place),
+        place: Place,
+        promise: Promise,
         repetition: Repetition,
         work: F,
         then: G,
@@ -100,17 +100,6 @@ impl Job {
     /// Tells whoever asked that nothing was done.
     pub(super) fn refuse(self, error: SqliteError) {
         self.work.tell(Some(error));
-    }
-}
-
-impl fmt::Debug for Job {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job")
-            .field("promise", &self.promise)
-            .field("place", &self.place)
-            .field("repetition", &self.repetition)
-            .field("outcome", &self.outcome)
-            .finish_non_exhaustive()
     }
 }
 
