@@ -1,14 +1,22 @@
 //! All runs: first each cell once, then each cell once more.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use crate::beside::Beside;
-use crate::cell::Cell;
+use crate::cell::{Cell, MB, Scale};
 use crate::cli::{Plan, Wanted};
 use crate::error::BenchError;
-use crate::measure::{Count, count, measure, prepare};
+use crate::measure::{Count, Effort, count, measure, prepare};
 use crate::meters::Statement;
 use crate::output::progress;
 use crate::report::Report;
 use crate::site::Host;
+
+/// Files of this size and larger leave much memory behind.
+const MUCH: u64 = 4 * MB;
+const REST: Duration = Duration::from_secs(5);
 
 /// What was measured, and the statements of each load that has some.
 #[derive(Debug)]
@@ -37,9 +45,19 @@ pub(crate) async fn run(plan: &Plan, about: Vec<String>) -> Result<Outcome, Benc
         for group in cells.chunk_by(Cell::shares_site_with) {
             progress(&format!("run {run} of {}: {}", plan.runs, group[0]));
             measure_group(plan, &host, group, &mut beside, &mut outcome).await?;
+            rest(plan.effort, group[0]).await;
         }
     }
     Ok(outcome)
+}
+
+/// Waits until memory that was just freed is like other memory, where much was: a hypervisor that
+/// takes it back has done so then. Until that the next cell would be faster than what stands beside
+/// it.
+async fn rest(effort: Effort, group: Cell) {
+    if effort.scale == Scale::Full && group.bytes >= MUCH {
+        sleep(REST).await;
+    }
 }
 
 /// Measures cells that share a server.

@@ -20,6 +20,16 @@ const FOR_DD: u64 = 4 * MB;
 const ACKS: u64 = 20_000;
 const FEW_ACKS: u64 = 500;
 
+/// What a floor has written, which is deleted with this value: not before the cells beside it are
+/// measured, because memory that was just freed is faster than other memory, which a hypervisor may
+/// have taken back.
+#[derive(Debug)]
+#[expect(dead_code, reason = "kept to be dropped")]
+pub(super) enum Remains<'a> {
+    Database(Option<FreshDatabase<'a>>),
+    Folder(TempDir),
+}
+
 /// A bare loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Floor {
@@ -65,13 +75,13 @@ impl Floor {
         }
     }
 
-    /// Measures it.
+    /// Measures it. What it has written stays until the second value goes.
     pub(super) async fn measure(
         self,
         host: &Host,
         cell: Cell,
         effort: Effort,
-    ) -> Result<Yield, BenchError> {
+    ) -> Result<(Yield, Remains<'_>), BenchError> {
         let extent = Extent {
             duration: effort.window,
             turns: match (cell.scenario, effort.scale) {
@@ -94,12 +104,12 @@ async fn in_postgres(
     cell: Cell,
     bytes: u64,
     extent: Extent,
-) -> Result<Yield, BenchError> {
+) -> Result<(Yield, Remains<'_>), BenchError> {
     let fresh = host.empty_database()?;
     let url = fresh.as_ref().map(FreshDatabase::url).unwrap_or_default();
     let database = FloorDatabase::open(&url).await?;
     let at_once = cell.at_once;
-    match cell.scenario {
+    let yielded = match cell.scenario {
         Scenario::Fetch => postgres::windows(&database, bytes, at_once, extent).await,
         Scenario::Ack => postgres::ack(&database, at_once, extent).await,
         Scenario::IdlePoll => postgres::poll(&database, at_once, extent).await,
@@ -110,30 +120,41 @@ async fn in_postgres(
             let how = (Form::Flight, Feeds::OneEach);
             postgres::publish(&database, bytes, how, at_once, extent).await
         }
-    }
+    };
+    Ok((yielded?, Remains::Database(fresh)))
 }
 
-async fn in_sqlite(cell: Cell, bytes: u64, extent: Extent) -> Result<Yield, BenchError> {
+async fn in_sqlite(
+    cell: Cell,
+    bytes: u64,
+    extent: Extent,
+) -> Result<(Yield, Remains<'static>), BenchError> {
     let place = folder()?;
     let folder = FloorFolder::open(&place.path().join("data")).await?;
     let at_once = cell.at_once;
-    match cell.scenario {
+    let yielded = match cell.scenario {
         Scenario::Ack => sqlite::ack(&folder, Grouping::Together, at_once, extent).await,
         Scenario::IdlePoll => sqlite::poll(&folder, at_once, extent).await,
         _ => {
             let how = (Grouping::Together, Feeds::OneEach);
             sqlite::publish(&folder, bytes, how, at_once, extent).await
         }
-    }
+    };
+    Ok((yielded?, Remains::Folder(place)))
 }
 
-async fn on_disk(cell: Cell, bytes: u64, extent: Extent) -> Result<Yield, BenchError> {
+async fn on_disk(
+    cell: Cell,
+    bytes: u64,
+    extent: Extent,
+) -> Result<(Yield, Remains<'static>), BenchError> {
     let place = folder()?;
-    if cell.scenario == Scenario::Fetch {
+    let yielded = if cell.scenario == Scenario::Fetch {
         disk::read(place.path(), bytes, cell.at_once, extent).await
     } else {
         disk::write(place.path(), bytes, cell.at_once, extent).await
-    }
+    };
+    Ok((yielded?, Remains::Folder(place)))
 }
 
 /// How large the files of a floor are. A bare loop ends each file that it has begun: so much at once

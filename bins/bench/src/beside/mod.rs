@@ -12,7 +12,7 @@ use crate::load::Yield;
 use crate::measure::Effort;
 use crate::site::Host;
 
-use floor::Floor;
+use floor::{Floor, Remains};
 use rival::{Rival, RivalServer};
 
 /// How much shorter a floor is measured than a cell.
@@ -25,6 +25,7 @@ pub(crate) struct Beside<'a> {
     effort: Effort,
     rates: BTreeMap<(Figure, String), Rates>,
     servers: BTreeMap<Rival, RivalServer<'a>>,
+    remains: Vec<Remains<'a>>,
 }
 
 /// How fast a floor was.
@@ -45,6 +46,7 @@ impl<'a> Beside<'a> {
             },
             rates: BTreeMap::new(),
             servers: BTreeMap::new(),
+            remains: Vec::new(),
         }
     }
 
@@ -60,7 +62,8 @@ impl<'a> Beside<'a> {
             let figure = floor.figure();
             let key = (figure, floor.key(cell));
             if !self.rates.contains_key(&key) {
-                let yielded = floor.measure(self.host, cell, self.effort).await?;
+                let (yielded, remains) = floor.measure(self.host, cell, self.effort).await?;
+                self.remains.push(remains);
                 self.rates
                     .insert(key.clone(), Rates::of(&yielded.figures()));
             }
@@ -86,10 +89,11 @@ impl<'a> Beside<'a> {
         self.servers[&rival].measure(cell, self.effort).await
     }
 
-    /// Ends the servers that were started for the cells before: the next ones are about something
-    /// else.
+    /// Ends the servers that were started for the cells before, and deletes what they and the floors
+    /// have written: the next cells are about something else.
     pub(crate) fn end_group(&mut self) {
         self.servers.clear();
+        self.remains.clear();
     }
 }
 

@@ -1,7 +1,7 @@
 //! One floor by hand, for whoever looks into a figure.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::postgres::{self, Commits, FloorDatabase, Form};
@@ -123,16 +123,22 @@ impl FloorArguments {
                 let folder = FloorFolder::open(folder).await?;
                 self.sqlite(&folder, load).await?
             }
-            Floor::Disk { folder, load } => match load {
-                DiskLoad::Write => {
-                    disk::write(folder, self.size, self.at_once, self.extent()).await?
-                }
-                DiskLoad::Read => {
-                    disk::read(folder, self.size, self.at_once, self.extent()).await?
-                }
-            },
+            Floor::Disk { folder, load } => self.disk(folder, *load).await?,
         };
         Ok(Figures(yielded))
+    }
+
+    async fn disk(&self, folder: &Path, load: DiskLoad) -> Result<Yield, BenchError> {
+        let own = tempfile::Builder::new()
+            .prefix("floor-")
+            .tempdir_in(folder)
+            .map_err(BenchError::Setup)?;
+        match load {
+            DiskLoad::Write => {
+                disk::write(own.path(), self.size, self.at_once, self.extent()).await
+            }
+            DiskLoad::Read => disk::read(own.path(), self.size, self.at_once, self.extent()).await,
+        }
     }
 
     async fn postgres(&self, url: &str, load: &PostgresLoad) -> Result<Yield, BenchError> {

@@ -6,7 +6,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{Content, FloorError};
@@ -16,8 +15,8 @@ use crate::load::{Extent, Worker, Yield, drive};
 const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Writes files of `size` bytes in `folder`, `at_once` of them at a time, each by a `dd` of its own
-/// that syncs what it wrote. Each is a new one, as an upload is, and none is left in the end: to write
-/// over a file whose pages are in the system's cache takes less.
+/// that syncs what it wrote. Each is a new one, as an upload is, and all are left there: to write over
+/// a file whose pages are in the system's cache takes less, and so does memory that was just freed.
 ///
 /// The bytes are random ones, out of the system's cache: there are disks to which zeros are no work.
 pub(crate) async fn write(
@@ -47,17 +46,14 @@ pub(crate) async fn read(
     drive(readers.collect(), extent).await
 }
 
-/// A folder of one's own, with a file that the others are copies of.
-struct Place {
+/// A folder with a file that the others are copies of.
+struct Place<'a> {
     size: u64,
-    folder: TempDir,
+    folder: &'a Path,
 }
 
-impl Place {
-    fn make(folder: &Path, size: u64) -> Result<Self, FloorError> {
-        let folder = tempfile::Builder::new()
-            .prefix("floor-")
-            .tempdir_in(folder)?;
+impl<'a> Place<'a> {
+    fn make(folder: &'a Path, size: u64) -> Result<Self, FloorError> {
         let place = Self { size, folder };
         let mut source = File::create_new(place.source())?;
         for piece in Content::random()?.pieces(size, PIECE_BYTES) {
@@ -69,11 +65,11 @@ impl Place {
     }
 
     fn source(&self) -> PathBuf {
-        self.folder.path().join("source")
+        self.folder.join("source")
     }
 
     fn file(&self, number: usize) -> PathBuf {
-        self.folder.path().join(number.to_string())
+        self.folder.join(number.to_string())
     }
 
     fn writing(&self, number: usize) -> Dd {
@@ -168,22 +164,23 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn dd_writes_as_many_bytes_as_it_was_told_and_nothing_is_left() {
+    async fn dd_writes_as_many_bytes_as_it_was_told_and_all_of_them_are_left() {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::make(folder.path(), 2_500_000).unwrap();
         place.writing(1).turn().await.unwrap();
         let files = [first_of(&place.file(1)), place.source()];
         let [written, source] = files.map(|path| fs::read(path).unwrap());
         assert!(written == source && written.len() == 2_500_000);
-        drop(place);
 
+        let [writing, reading] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         for yielded in [
-            write(folder.path(), 2_500_000, 2, FEW).await.unwrap(),
-            read(folder.path(), 2_500_000, 2, FEW).await.unwrap(),
+            write(writing.path(), 2_500_000, 2, FEW).await.unwrap(),
+            read(reading.path(), 2_500_000, 2, FEW).await.unwrap(),
         ] {
             assert_eq!((yielded.turns, yielded.bytes), (3, 7_500_000));
         }
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        // The source, and a new file each time.
+        assert_eq!(fs::read_dir(writing.path()).unwrap().count(), 4);
     }
 
     #[tokio::test]
