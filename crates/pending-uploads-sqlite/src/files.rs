@@ -16,11 +16,18 @@ use crate::staged::{LeaseWatch, delete_or_warn};
 /// How much is collected before it is written, in bytes; as much again is being written meanwhile.
 const BURST_BYTES: usize = 256 * 1024;
 
+/// How much is written before a sync of it begins, in bytes. What is synced while the file still
+/// arrives is not waited for at its end.
+const SYNCED_AHEAD_BYTES: usize = 4 * 1024 * 1024;
+
 /// A file that is being written.
 #[derive(Debug)]
 pub(crate) struct FileWriter {
     output: Output,
     burst: Vec<u8>,
+    /// How much was written since the last sync began.
+    unsynced: usize,
+    sync_ahead: Option<JoinHandle<Result<(), SqliteError>>>,
 }
 
 /// Where the file is.
@@ -55,6 +62,8 @@ impl FileWriter {
         Ok(Self {
             output: Output::AtHand(file, Vec::new()),
             burst: Vec::new(),
+            unsynced: 0,
+            sync_ahead: None,
         })
     }
 
@@ -80,12 +89,37 @@ impl FileWriter {
     pub(crate) async fn finish(mut self, database: &Database) -> Result<(), SqliteError> {
         self.flush(database).await?;
         let (file, _) = self.written().await?;
+        // The system tells of a failed write once: to the sync that meets it.
+        if let Some(ahead) = self.sync_ahead.take() {
+            ahead.await.map_err(|_| SqliteError::Closed)??;
+        }
         database.blocking(move || Ok(file.sync_data()?)).await
+    }
+
+    /// Begins to sync what is written, if that is much and the sync before has ended.
+    async fn sync_ahead(&mut self, database: &Database, file: &File) -> Result<(), SqliteError> {
+        if self.unsynced < SYNCED_AHEAD_BYTES {
+            return Ok(());
+        }
+        match self.sync_ahead.take() {
+            Some(ahead) if !ahead.is_finished() => {
+                self.sync_ahead = Some(ahead);
+                return Ok(());
+            }
+            Some(ahead) => ahead.await.map_err(|_| SqliteError::Closed)??,
+            None => {}
+        }
+        let same = file.try_clone()?;
+        self.unsynced = 0;
+        self.sync_ahead = Some(database.begin_blocking(move || Ok(same.sync_data()?)));
+        Ok(())
     }
 
     /// Sends the burst on its way, once the one before has been written.
     async fn flush(&mut self, database: &Database) -> Result<(), SqliteError> {
         let (mut file, empty) = self.written().await?;
+        self.sync_ahead(database, &file).await?;
+        self.unsynced += self.burst.len();
         let mut burst = std::mem::replace(&mut self.burst, empty);
         let folder = Arc::clone(database.folder());
         self.output = Output::Writing(database.begin_blocking(move || {
