@@ -13,6 +13,7 @@ use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use uuid::Uuid;
 
+use crate::bundle::Writing;
 use crate::database::Database;
 use crate::error::SqliteError;
 use crate::feed_rows;
@@ -90,8 +91,8 @@ impl ActivityLog for SqliteActivityLog {
         let created_at = self.clock.now();
         let content = Arc::new(activity);
         let appended = Arc::clone(&content);
-        let work = move |connection: &Connection| {
-            feed_rows::append(connection, workspace, &appended, created_at)
+        let work = move |writing: &Writing<'_>| {
+            feed_rows::append(writing.connection(), workspace, &appended, created_at)
         };
         let place = self.database.writer().place(0).await?;
         let written = self.database.write_to_feed(place, workspace, work);

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use pending_uploads_core::{
     Batch, BatchFiles, FileId, Filename, Mimetype, PendingUpload, Result, StagedFile, WorkspaceId,
 };
-use rusqlite::Connection;
 
+use crate::bundle::Writing;
 use crate::database::Database;
 use crate::error::SqliteError;
 use crate::files::FileWriter;
@@ -17,10 +17,10 @@ use crate::staged::Lease;
 use crate::storage::SqliteStorage;
 use crate::writer::Place;
 
-/// The largest file whose bytes are kept in a row, in bytes. Measured: see the decision record on
-/// where bytes lie.
+/// The largest file whose bytes wait in memory for their publish, and then lie in a row or a bundle,
+/// in bytes. Measured: see the decision record on where bytes lie.
 pub(crate) const ROW_BYTES: usize = 128 * 1024;
-/// How many bytes a batch keeps in memory for its rows at most; a file that finds no room goes to
+/// How many bytes a batch keeps in memory for that at most; a file that finds no room goes to
 /// the disk.
 const MEMORY_BYTES: usize = 512 * 1024;
 
@@ -66,7 +66,7 @@ impl Batch for SqliteBatch {
     async fn finish_file(&mut self) -> Result<StagedFile> {
         let staged = self.files.finish()?;
         let placement = match mem::take(&mut self.open) {
-            Body::InMemory(data) => Placement::Row(data),
+            Body::InMemory(data) => Placement::Memory(data),
             Body::OnDisk(writer) => {
                 writer.finish(self.storage.database()).await?;
                 Placement::File
@@ -192,6 +192,6 @@ async fn publish(
     place: Place,
 ) -> Result<Vec<PendingUpload>, SqliteError> {
     let workspace = publication.workspace;
-    let work = move |connection: &Connection| publication.write(connection);
+    let work = move |writing: &Writing<'_>| publication.write(writing);
     database.write_to_feed(place, workspace, work).await
 }

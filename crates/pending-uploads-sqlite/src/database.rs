@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::bundle::Writing;
 use crate::error::{OpenError, SqliteError};
 use crate::folder::Folder;
 use crate::readers::Readers;
@@ -24,6 +25,11 @@ use crate::writer::{Place, Promise, Writer};
 /// when it is next empty.
 const WRITER_PRAGMAS: &str = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
      PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -2048;";
+
+/// Whether there is a file beside the database that has this name.
+const NEEDED: &str = "SELECT 1 FROM pending_uploads \
+         WHERE file_id = ?1 AND placement = 'file' AND bundle_id IS NULL \
+     UNION ALL SELECT 1 FROM bundles WHERE id = ?1";
 
 /// A data folder that the traits are implemented on. Clones share everything.
 ///
@@ -80,7 +86,7 @@ impl Database {
         let readers = Readers::open(&folder.database(), runtime.clone(), watch)
             .map_err(|error| unusable(error.to_string()))?;
         let (ended, writing) = watch::channel(());
-        let writer = Writer::start(connection, (Arc::clone(&folder), ended))
+        let writer = Writer::start(connection, Arc::clone(&folder), ended)
             .map_err(|error| unusable(error.to_string()))?;
         let inner = Inner {
             staged: StagedBatches::new(Arc::clone(&folder), runtime.clone()),
@@ -161,12 +167,12 @@ impl Database {
     ) -> Result<T, SqliteError>
     where
         T: Send + 'static,
-        F: FnMut(&Connection) -> Result<T, SqliteError> + Send + 'static,
+        F: FnMut(&Writing<'_>) -> Result<T, SqliteError> + Send + 'static,
     {
         let folder = Arc::clone(self.folder());
-        let work = move |connection: &Connection| {
+        let work = move |writing: &Writing<'_>| {
             folder.check_room()?;
-            work(connection)
+            work(writing)
         };
         let signals = self.signals().clone();
         let wake = move || signals.signal(workspace);
@@ -257,10 +263,10 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(WRITER_PRAGMAS)
 }
 
-/// Nobody else has the folder open, and no upload is under way yet: a file without a row is nobody's.
+/// Nobody else has the folder open, and no upload is under way yet: a file that no row names is
+/// nobody's.
 fn delete_orphans(folder: &Folder, connection: &Connection) -> Result<(), SqliteError> {
-    let mut select = connection
-        .prepare("SELECT 1 FROM pending_uploads WHERE file_id = ?1 AND placement = 'file'")?;
+    let mut select = connection.prepare(NEEDED)?;
     let deleted = folder.delete_orphans(|file: FileId| -> Result<bool, SqliteError> {
         Ok(select
             .query_row([Id(file.as_uuid())], |_| Ok(()))

@@ -1,8 +1,7 @@
 //! Writing and reading the files beside the database, on threads that may block.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -51,7 +50,7 @@ impl FileWriter {
     ) -> Result<Self, SqliteError> {
         let folder = Arc::clone(database.folder());
         let create = move || {
-            let created = create_private(&folder.file(file))?;
+            let created = folder.create(file)?;
             if batch.is_held() {
                 return Ok(created);
             }
@@ -153,12 +152,4 @@ pub(crate) fn read_at(file: &mut File, offset: u64, length: u64) -> Result<Bytes
     } else {
         Err(missing)
     }
-}
-
-fn create_private(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }

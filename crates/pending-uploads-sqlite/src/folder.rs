@@ -74,6 +74,28 @@ impl Folder {
         self.path.join(FILES).join(file.to_string())
     }
 
+    /// Makes a file of bytes, which nobody else has, for its owner's eyes only.
+    pub(crate) fn create(&self, file: FileId) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(self.file(file))
+    }
+
+    /// Gives the room of a stretch of a file back to the disk, where the system can do that; nobody
+    /// may read there any more.
+    pub(crate) fn give_back(&self, file: FileId, offset: u64, bytes: u64) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{FallocateFlags, fallocate};
+            let open = OpenOptions::new().write(true).open(self.file(file))?;
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            fallocate(&open, hole, offset, bytes)?;
+        }
+        Ok(())
+    }
+
     /// Refuses when no more than the reserve is left on the disk; for whatever only takes room.
     pub(crate) fn check_room(&self) -> io::Result<()> {
         let disk = rustix::fs::statvfs(&self.path)?;

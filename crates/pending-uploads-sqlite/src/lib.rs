@@ -19,6 +19,7 @@
 mod activity;
 mod archive;
 mod batch;
+mod bundle;
 mod database;
 mod error;
 mod feed_rows;

@@ -3,15 +3,17 @@
 use pending_uploads_core::{NewActivity, PendingUpload, Quota, Seq, Timestamp, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
+use crate::bundle::{Slot, Writing};
 use crate::error::SqliteError;
 use crate::feed_rows;
 use crate::rows::{Id, Time, byte_count, signed};
 
 const INSERT_UPLOAD: &str = "INSERT INTO pending_uploads (file_id, workspace_id, filename, \
-         original_name, mimetype, size_bytes, sha256, placement, created_at, expires_at, \
-         fetched_at, acked_at) \
+         original_name, mimetype, size_bytes, sha256, placement, bundle_id, bundle_offset, \
+         created_at, expires_at, fetched_at, acked_at) \
      VALUES (:file_id, :workspace_id, :filename, :original_name, :mimetype, :size_bytes, \
-         :sha256, :placement, :created_at, :expires_at, :fetched_at, :acked_at)";
+         :sha256, :placement, :bundle_id, :bundle_offset, :created_at, :expires_at, :fetched_at, \
+         :acked_at)";
 const INSERT_BYTES: &str = "INSERT INTO pending_upload_bytes (file_id, data) VALUES (?1, ?2)";
 /// Gives out numbers to ?2 files, and adds them and their ?3 bytes to the bounds of what waits, where
 /// these stay within ?4 files and ?5 bytes.
@@ -26,14 +28,48 @@ const COUNT_ANEW: &str = "UPDATE feed_counters SET last_seq = last_seq + ?2, \
          waiting_files = ?3, waiting_bytes = ?4 \
      WHERE workspace_id = ?1 RETURNING last_seq";
 
-/// Where a file's bytes are.
+/// Where a file's bytes are before its publish.
 #[derive(Debug)]
 pub(crate) enum Placement {
-    /// In a row of the database, from its publish on.
-    Row(Vec<u8>),
-    /// In a file beside it, already on the disk.
+    /// In memory.
+    Memory(Vec<u8>),
+    /// In a file of its own beside the database, already on the disk.
     File,
     /// Nowhere: it was moved here when it had been acked or had expired, and only its record came.
+    Nowhere,
+}
+
+impl Placement {
+    /// Where they are from then on, if what is in memory goes into a row.
+    pub(crate) fn in_row(&self) -> Stored<'_> {
+        match self {
+            Self::Memory(data) => Stored::Row(data),
+            Self::File => Stored::File,
+            Self::Nowhere => Stored::Nowhere,
+        }
+    }
+
+    /// Where they are from then on.
+    fn stored(&self, writing: &Writing<'_>) -> Result<Stored<'_>, SqliteError> {
+        if let Self::Memory(data) = self
+            && let Some(slot) = writing.put(data)?
+        {
+            return Ok(Stored::Bundle(slot));
+        }
+        Ok(self.in_row())
+    }
+}
+
+/// Where a file's bytes are from its publish on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stored<'a> {
+    /// In a row of the database, which is to be written.
+    Row(&'a [u8]),
+    /// In a file of its own.
+    File,
+    /// In a bundle.
+    Bundle(Slot),
+    /// Nowhere.
     Nowhere,
 }
 
@@ -48,12 +84,13 @@ pub(crate) struct Publication {
 
 impl Publication {
     /// Writes everything; nothing of it stays when this fails.
-    pub(crate) fn write(&self, connection: &Connection) -> Result<Vec<PendingUpload>, SqliteError> {
+    pub(crate) fn write(&self, writing: &Writing<'_>) -> Result<Vec<PendingUpload>, SqliteError> {
+        let connection = writing.connection();
         let first = self.admit(connection)?;
         let mut uploads = Vec::with_capacity(self.files.len());
         let (workspace, at) = (self.workspace, self.created_at);
         for (seq, (upload, placement)) in (first..).map(Seq).zip(&self.files) {
-            insert(connection, upload, placement)?;
+            insert(connection, upload, placement.stored(writing)?)?;
             let announcement = NewActivity::announcement(upload);
             feed_rows::insert_new(connection, workspace, seq, &announcement, at)?;
             uploads.push(upload.clone());
@@ -124,12 +161,15 @@ impl Publication {
 pub(crate) fn insert(
     connection: &Connection,
     upload: &PendingUpload,
-    placement: &Placement,
+    stored: Stored<'_>,
 ) -> Result<(), SqliteError> {
-    let word = match placement {
-        Placement::Row(_) | Placement::Nowhere => "row",
-        Placement::File => "file",
+    let (word, slot) = match stored {
+        Stored::Row(_) | Stored::Nowhere => ("row", None),
+        Stored::File => ("file", None),
+        Stored::Bundle(slot) => ("file", Some(slot)),
     };
+    let bundle = slot.map(|slot| Id(slot.bundle.as_uuid()));
+    let offset = slot.map(|slot| signed(slot.offset)).transpose()?;
     connection
         .prepare_cached(INSERT_UPLOAD)?
         .execute(named_params! {
@@ -141,12 +181,14 @@ pub(crate) fn insert(
             ":size_bytes": signed(upload.size_bytes)?,
             ":sha256": upload.sha256.as_bytes(),
             ":placement": word,
+            ":bundle_id": bundle,
+            ":bundle_offset": offset,
             ":created_at": Time(upload.created_at),
             ":expires_at": Time(upload.expires_at),
             ":fetched_at": upload.fetched_at.map(Time),
             ":acked_at": upload.acked_at.map(Time),
         })?;
-    if let Placement::Row(data) = placement {
+    if let Stored::Row(data) = stored {
         connection
             .prepare_cached(INSERT_BYTES)?
             .execute(params![Id(upload.file_id.as_uuid()), data])?;

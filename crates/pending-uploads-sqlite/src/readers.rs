@@ -1,7 +1,7 @@
 //! Connections that only read: several at once, and none ever waits for the writer.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::runtime::Handle;
@@ -29,6 +29,8 @@ struct Connections {
     idle: Mutex<Vec<Connection>>,
     database: PathBuf,
     watch: fn(&mut Connection),
+    /// Shared by those who read.
+    reading: RwLock<()>,
 }
 
 impl Readers {
@@ -42,6 +44,7 @@ impl Readers {
             idle: Mutex::new(Vec::new()),
             database: database.to_owned(),
             watch,
+            reading: RwLock::new(()),
         };
         connections.put(connections.take()?);
         Ok(Self {
@@ -74,6 +77,7 @@ impl Readers {
             .map_err(|_| SqliteError::Closed)?;
         let connections = Arc::clone(&self.connections);
         let reading = self.runtime.spawn_blocking(move || {
+            let _reading = connections.reading();
             let connection = connections.take()?;
             let read = in_one_state(&connection, work);
             connections.put(connection);
@@ -84,7 +88,20 @@ impl Readers {
     }
 }
 
+impl Readers {
+    /// Returns when all have ended who read now, with what they do without the database: whoever
+    /// comes later sees what was committed before. It blocks, and is for a thread that may.
+    pub(crate) fn wait_for_those_who_read(&self) {
+        let reading = &self.connections.reading;
+        drop(reading.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
 impl Connections {
+    fn reading(&self) -> RwLockReadGuard<'_, ()> {
+        self.reading.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The one that was used last, or a new one.
     fn take(&self) -> Result<Connection, SqliteError> {
         if let Some(idle) = self.idle().pop() {
@@ -120,4 +137,33 @@ fn open_one(database: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(database, flags)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::sync::oneshot;
+
+    use crate::Database;
+
+    #[tokio::test]
+    async fn what_readers_do_without_the_database_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        let readers = database.readers().clone();
+        let (tell, told) = oneshot::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let reading = tokio::spawn(async move {
+            let then = move |()| Ok(tell.send(()).is_ok() && released.recv().is_err());
+            readers.read_then(|_| Ok(()), then).await
+        });
+        told.await.unwrap();
+        let is_read = || database.readers().connections.reading.try_write().is_err();
+        assert!(is_read());
+        drop(release);
+        assert!(reading.await.unwrap().unwrap());
+        database.readers().wait_for_those_who_read();
+        assert!(!is_read());
+    }
 }

@@ -123,7 +123,7 @@ impl SqliteRestoration {
     ) -> Result<Placement> {
         if upload.size_bytes <= ROW_BYTES as u64 {
             let data = bytes.map_ok(Vec::from).try_concat().await?;
-            return Ok(Placement::Row(data));
+            return Ok(Placement::Memory(data));
         }
         let database = &self.database;
         // The file is noted before it is made: whatever happens then, it is found.
@@ -250,7 +250,7 @@ fn put_all(connection: &Connection, incoming: &mut mpsc::Receiver<Put>) -> Resul
             Some(Put::Activity(rows)) => rows
                 .iter()
                 .try_for_each(|row| put_activity(connection, row))?,
-            Some(Put::Upload(file)) => publish::insert(connection, &file.0, &file.1)?,
+            Some(Put::Upload(file)) => publish::insert(connection, &file.0, file.1.in_row())?,
             Some(Put::Finish) => {
                 connection.execute(COUNT_WAITING, [])?;
                 return Ok(());

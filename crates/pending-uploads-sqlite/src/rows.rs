@@ -8,6 +8,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::bundle::Slot;
 use crate::error::SqliteError;
 
 /// A UUID, kept as its 16 bytes.
@@ -93,6 +94,37 @@ pub(crate) fn pending_upload(row: &Row<'_>) -> Result<PendingUpload, SqliteError
         fetched_at: row.get::<_, Option<Time>>("fetched_at")?.map(|time| time.0),
         acked_at: row.get::<_, Option<Time>>("acked_at")?.map(|time| time.0),
     })
+}
+
+/// Where the bytes of a published file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Location {
+    Row,
+    /// In a file of its own.
+    File,
+    Bundle(Slot),
+}
+
+/// The columns that [`location`] reads.
+macro_rules! location_columns {
+    () => {
+        "placement, bundle_id, bundle_offset"
+    };
+}
+pub(crate) use location_columns;
+
+/// Reads where a file's bytes are.
+pub(crate) fn location(row: &Row<'_>) -> Result<Location, SqliteError> {
+    if row.get_ref("placement")?.as_str() == Ok("row") {
+        return Ok(Location::Row);
+    }
+    let Some(Id(bundle)) = row.get("bundle_id")? else {
+        return Ok(Location::File);
+    };
+    Ok(Location::Bundle(Slot {
+        bundle: FileId::from_uuid(bundle),
+        offset: byte_count(row, "bundle_offset")?,
+    }))
 }
 
 /// Reads the two halves of a name.

@@ -7,7 +7,7 @@ use refinery::{Migration, Runner};
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps, in their order.
-const STEPS: [(&str, &str); 3] = [
+const STEPS: [(&str, &str); 4] = [
     (
         "V1__everything",
         include_str!("../../../migrations/sqlite/V1__everything.sql"),
@@ -20,10 +20,14 @@ const STEPS: [(&str, &str); 3] = [
         "V3__waiting_bounds",
         include_str!("../../../migrations/sqlite/V3__waiting_bounds.sql"),
     ),
+    (
+        "V4__bundles",
+        include_str!("../../../migrations/sqlite/V4__bundles.sql"),
+    ),
 ];
 
 /// The newest version that this program knows.
-pub(crate) const NEWEST: i64 = 3;
+pub(crate) const NEWEST: i64 = 4;
 
 /// The version of the schema in a database: 0 when it is empty.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
@@ -79,6 +83,7 @@ mod tests {
         migrate(&mut connection).unwrap();
         assert_eq!(version(&connection).unwrap(), NEWEST);
         for down in [
+            include_str!("../../../migrations/sqlite/down/4__bundles.sql"),
             include_str!("../../../migrations/sqlite/down/3__waiting_bounds.sql"),
             include_str!("../../../migrations/sqlite/down/2__expiry_indexes.sql"),
             include_str!("../../../migrations/sqlite/down/1__everything.sql"),
@@ -97,11 +102,30 @@ mod tests {
     }
 
     #[test]
+    fn there_is_no_way_back_while_a_file_lies_in_a_bundle() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        let down = include_str!("../../../migrations/sqlite/down/4__bundles.sql");
+        connection
+            .execute_batch("INSERT INTO bundles VALUES (zeroblob(16), 1)")
+            .unwrap();
+        let attempt = format!("BEGIN; {down}; COMMIT");
+        assert!(connection.execute_batch(&attempt).is_err());
+        connection
+            .execute_batch("ROLLBACK; DELETE FROM bundles")
+            .unwrap();
+        connection.execute_batch(&attempt).unwrap();
+    }
+
+    #[test]
     fn what_waits_is_counted_when_its_bound_comes() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
-        let back = include_str!("../../../migrations/sqlite/down/3__waiting_bounds.sql");
-        let filling = "DELETE FROM refinery_schema_history WHERE version = 3; \
+        let back = concat!(
+            include_str!("../../../migrations/sqlite/down/4__bundles.sql"),
+            include_str!("../../../migrations/sqlite/down/3__waiting_bounds.sql")
+        );
+        let filling = "DELETE FROM refinery_schema_history WHERE version >= 3; \
             INSERT INTO workspaces VALUES \
                 (zeroblob(16), 'poll', NULL, 's', zeroblob(32), NULL, 0, 0), \
                 (x'00000000000000000000000000000001', 'poll', NULL, 's', zeroblob(32), NULL, 0, 0); \

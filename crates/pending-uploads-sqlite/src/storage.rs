@@ -16,10 +16,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::task::JoinHandle;
 
 use crate::batch::SqliteBatch;
+use crate::bundle::Slot;
 use crate::database::Database;
 use crate::error::SqliteError;
 use crate::files;
-use crate::rows::{self, Id, Time, signed, upload_columns};
+use crate::folder::Folder;
+use crate::rows::{self, Id, Location, Time, location_columns, signed, upload_columns};
 use crate::stats;
 use crate::sweep;
 use crate::writer::Promise;
@@ -37,13 +39,19 @@ const GET: &str = concat!(
 const OPEN: &str = concat!(
     "SELECT ",
     upload_columns!(),
-    ", placement FROM pending_uploads WHERE file_id = ?1 AND workspace_id = ?2 AND expires_at > ?3"
+    ", ",
+    location_columns!(),
+    " FROM pending_uploads WHERE file_id = ?1 AND workspace_id = ?2 AND expires_at > ?3"
 );
 const ALL_BYTES: &str = "SELECT data FROM pending_upload_bytes WHERE file_id = ?1";
 
 /// Whether a file's bytes may still be handed over, and where they are.
-const READABLE: &str = "SELECT size_bytes, placement FROM pending_uploads \
-     WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NULL AND expires_at > ?3";
+const READABLE: &str = concat!(
+    "SELECT size_bytes, ",
+    location_columns!(),
+    " FROM pending_uploads \
+     WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NULL AND expires_at > ?3"
+);
 const BYTES: &str = "SELECT substr(data, ?2, ?3) FROM pending_upload_bytes WHERE file_id = ?1";
 
 const MARK_FETCHED: &str = "UPDATE pending_uploads SET fetched_at = ?3 \
@@ -115,8 +123,15 @@ impl Storage for SqliteStorage {
 
     async fn open(&self, workspace: WorkspaceId, file: FileId) -> Result<Opened> {
         let now = self.now();
-        let work = move |connection: &Connection| open(connection, key(workspace, file, now));
-        Ok(self.database.readers().read(work).await?)
+        let look = move |connection: &Connection| open(connection, key(workspace, file, now));
+        let folder = Arc::clone(self.database.folder());
+        let take = move |(upload, bytes)| {
+            Ok(Opened {
+                bytes: take(&folder, &upload, bytes)?,
+                upload,
+            })
+        };
+        Ok(self.database.readers().read_then(look, take).await?)
     }
 
     async fn read(
@@ -214,32 +229,56 @@ fn key(workspace: WorkspaceId, file: FileId, now: Timestamp) -> (Id, Id, Time) {
     (Id(file.as_uuid()), Id(workspace.as_uuid()), Time(now))
 }
 
-/// What lies in a row comes with the record.
-fn open(connection: &Connection, key: (Id, Id, Time)) -> Result<Opened, SqliteError> {
+/// The bytes that come with a record.
+enum AtOnce {
+    /// None: the file is large, or may not be handed over any more.
+    Nothing,
+    Row(Vec<u8>),
+    Bundle(Slot),
+}
+
+/// What lies in a row or a bundle comes with the record.
+fn open(
+    connection: &Connection,
+    key: (Id, Id, Time),
+) -> Result<(PendingUpload, AtOnce), SqliteError> {
     let file = key.0;
     let mut open = connection.prepare_cached(OPEN)?;
     let mut found = open.query(key)?;
     let row = found.next()?.ok_or(SqliteError::NotFound)?;
     let upload = rows::pending_upload(row)?;
-    let in_row = row
-        .get_ref("placement")?
-        .as_str()
-        .is_ok_and(|word| word == "row");
-    if !in_row || upload.acked_at.is_some() {
-        return Ok(Opened {
-            upload,
-            bytes: None,
-        });
+    if upload.acked_at.is_some() {
+        return Ok((upload, AtOnce::Nothing));
     }
-    let data: Option<Vec<u8>> = connection
-        .prepare_cached(ALL_BYTES)?
-        .query_row([file], |row| row.get(0))
-        .optional()?;
-    let whole = data.filter(|data| data.len() as u64 == upload.size_bytes);
-    Ok(Opened {
-        upload,
-        bytes: whole.map(Bytes::from),
-    })
+    let bytes = match rows::location(row)? {
+        Location::Row => {
+            let mut all = connection.prepare_cached(ALL_BYTES)?;
+            let data: Option<Vec<u8>> = all.query_row([file], |row| row.get(0)).optional()?;
+            let whole = data.filter(|data| data.len() as u64 == upload.size_bytes);
+            whole.map_or(AtOnce::Nothing, AtOnce::Row)
+        }
+        Location::Bundle(slot) => AtOnce::Bundle(slot),
+        Location::File => AtOnce::Nothing,
+    };
+    Ok((upload, bytes))
+}
+
+/// Bytes that are missing are looked for once more, and missed, when they are read.
+fn take(
+    folder: &Folder,
+    upload: &PendingUpload,
+    bytes: AtOnce,
+) -> Result<Option<Bytes>, SqliteError> {
+    let slot = match bytes {
+        AtOnce::Nothing => return Ok(None),
+        AtOnce::Row(data) => return Ok(Some(data.into())),
+        AtOnce::Bundle(slot) => slot,
+    };
+    match File::open(folder.file(slot.bundle)) {
+        Ok(mut bundle) => files::read_at(&mut bundle, slot.offset, upload.size_bytes).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn ack(
@@ -287,7 +326,8 @@ struct Window {
 /// What the database says of a window.
 enum Found {
     Bytes(Bytes),
-    InFile,
+    /// They are in a file, from an offset on.
+    InFile(FileId, u64),
 }
 
 impl Reader {
@@ -298,7 +338,7 @@ impl Reader {
         let end = border.min(self.end);
         let (workspace, file, whole) = (self.workspace, self.file, self.end);
         let now = self.storage.now();
-        let path = self.storage.database.folder().file(file);
+        let folder = Arc::clone(self.storage.database.folder());
         let look = move |connection: &Connection| {
             find(connection, key(workspace, file, now), start, end, whole)
         };
@@ -308,18 +348,20 @@ impl Reader {
                 end,
                 open: None,
             })),
-            Found::InFile => match open.map_or_else(|| File::open(path), Ok) {
-                Ok(mut open) => {
-                    let piece = files::read_at(&mut open, start, end - start)?;
-                    Ok(Some(Window {
-                        piece,
-                        end,
-                        open: Some(open),
-                    }))
+            Found::InFile(name, from) => {
+                match open.map_or_else(|| File::open(folder.file(name)), Ok) {
+                    Ok(mut open) => {
+                        let piece = files::read_at(&mut open, from, end - start)?;
+                        Ok(Some(Window {
+                            piece,
+                            end,
+                            open: Some(open),
+                        }))
+                    }
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(error.into()),
                 }
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(error.into()),
-            },
+            }
         };
         match self
             .storage
@@ -368,22 +410,20 @@ fn find(
     whole: u64,
 ) -> Result<Found, SqliteError> {
     let file = key.0;
-    let (size_bytes, placement) = connection
-        .prepare_cached(READABLE)?
-        .query_row(key, |row| {
-            Ok((
-                rows::byte_count(row, "size_bytes"),
-                row.get::<_, String>("placement")?,
-            ))
-        })
-        .optional()?
-        .ok_or(SqliteError::NotFound)?;
-    let size_bytes = size_bytes?;
+    let mut readable = connection.prepare_cached(READABLE)?;
+    let mut found = readable.query(key)?;
+    let row = found.next()?.ok_or(SqliteError::NotFound)?;
+    let size_bytes = rows::byte_count(row, "size_bytes")?;
     if whole > size_bytes {
         return Err(SqliteError::RangeNotSatisfiable { size_bytes });
     }
-    if placement == "file" {
-        return Ok(Found::InFile);
+    match rows::location(row)? {
+        Location::Row => {}
+        Location::File => return Ok(Found::InFile(FileId::from_uuid(file.0), start)),
+        Location::Bundle(slot) => {
+            let from = slot.offset.saturating_add(start);
+            return Ok(Found::InFile(slot.bundle, from));
+        }
     }
     let missing = || SqliteError::Damaged("bytes of a file are missing");
     let data = connection

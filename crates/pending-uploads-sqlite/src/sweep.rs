@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use log::warn;
 use pending_uploads_core::{
     FileId, NewActivity, SweepPolicy, SweepReason, Swept, SweptFile, Timestamp, WorkspaceId,
 };
 use rusqlite::{Connection, Row, params};
 
+use crate::bundle::{self, Leftover, Slot};
 use crate::database::Database;
 use crate::error::SqliteError;
 use crate::feed_rows;
-use crate::rows::{self, Id, Time};
+use crate::folder::Folder;
+use crate::readers::Readers;
+use crate::rows::{self, Id, Location, Time, location_columns};
 use crate::staged::delete_or_warn;
 use crate::writer::Promise;
 
@@ -20,8 +24,9 @@ macro_rules! candidates {
     ($condition:literal, $order:literal) => {
         concat!(
             "SELECT file_id, workspace_id, filename, original_name, size_bytes, \
-                 placement = 'file' AS in_file, acked_at IS NOT NULL AS acked \
-             FROM pending_uploads WHERE ",
+                 acked_at IS NOT NULL AS acked, ",
+            location_columns!(),
+            " FROM pending_uploads WHERE ",
             $condition,
             " ORDER BY ",
             $order,
@@ -61,7 +66,13 @@ pub(crate) async fn step(
 
 struct Candidate {
     file: SweptFile,
-    in_file: bool,
+    location: Location,
+}
+
+/// What one transaction has deleted, and what of it is still beside the database.
+struct Deleted {
+    files: Vec<SweptFile>,
+    leftovers: Vec<Leftover>,
 }
 
 /// The rows go first, and durably; a file that a crash then leaves is deleted when the folder is
@@ -74,23 +85,44 @@ async fn sweep_published(
 ) -> Result<Vec<SweptFile>, SqliteError> {
     let work = move |connection: &Connection| delete_published(connection, candidates, until, now);
     let deleted = database.writer().write(Promise::Durable, work).await?;
-    for candidate in &deleted {
-        if candidate.file.reason == SweepReason::Expired {
-            database.signals().signal(candidate.file.workspace_id);
+    for file in &deleted.files {
+        if file.reason == SweepReason::Expired {
+            database.signals().signal(file.workspace_id);
         }
     }
-    let folder = Arc::clone(database.folder());
+    let (folder, readers) = (Arc::clone(database.folder()), database.readers().clone());
     database
         .blocking(move || {
-            for candidate in deleted.iter().filter(|candidate| candidate.in_file) {
-                delete_or_warn(&folder, candidate.file.file_id);
-            }
-            Ok(deleted
-                .into_iter()
-                .map(|candidate| candidate.file)
-                .collect())
+            delete_leftovers(&folder, &readers, &deleted.leftovers);
+            Ok(deleted.files)
         })
         .await
+}
+
+/// A stretch of a bundle is read as zeros once its room is given back: those who looked its file up
+/// before that was deleted are waited for. A file that is deleted while it is open stays as it is.
+fn delete_leftovers(folder: &Folder, readers: &Readers, leftovers: &[Leftover]) {
+    let mut stretches = Vec::new();
+    for leftover in leftovers {
+        match *leftover {
+            Leftover::Nothing => {}
+            Leftover::File(file) => {
+                delete_or_warn(folder, file);
+                // The bundle's other files that were deleted just now are gone with it.
+                stretches.retain(|(slot, _): &(Slot, u64)| slot.bundle != file);
+            }
+            Leftover::Stretch(slot, bytes) => stretches.push((slot, bytes)),
+        }
+    }
+    if stretches.is_empty() {
+        return;
+    }
+    readers.wait_for_those_who_read();
+    for (slot, bytes) in stretches {
+        if let Err(error) = folder.give_back(slot.bundle, slot.offset, bytes) {
+            warn!(bundle:% = slot.bundle, error:%; "the room of a deleted file is not given back yet");
+        }
+    }
 }
 
 fn delete_published(
@@ -98,25 +130,44 @@ fn delete_published(
     candidates: &str,
     until: Timestamp,
     now: Timestamp,
-) -> Result<Vec<Candidate>, SqliteError> {
+) -> Result<Deleted, SqliteError> {
     let mut select = connection.prepare_cached(candidates)?;
     let mut found = select.query(params![Time(until)])?;
-    let mut deleted = Vec::new();
+    let mut candidates = Vec::new();
     while let Some(row) = found.next()? {
-        deleted.push(candidate(row)?);
+        candidates.push(candidate(row)?);
     }
-    for Candidate { file, .. } in &deleted {
-        let id = Id(file.file_id.as_uuid());
-        connection.prepare_cached(DELETE_BYTES)?.execute([id])?;
-        connection.prepare_cached(DELETE_UPLOAD)?.execute([id])?;
-        if file.reason == SweepReason::Expired {
-            append_expiry(connection, file, now)?;
+    let mut leftovers = Vec::new();
+    for candidate in &candidates {
+        leftovers.push(delete_one(connection, candidate)?);
+        if candidate.file.reason == SweepReason::Expired {
+            append_expiry(connection, &candidate.file, now)?;
         }
     }
-    if !deleted.is_empty() {
+    if !candidates.is_empty() {
         give_back(connection)?;
     }
-    Ok(deleted)
+    let files = candidates.into_iter().map(|candidate| candidate.file);
+    Ok(Deleted {
+        files: files.collect(),
+        leftovers,
+    })
+}
+
+fn delete_one(
+    connection: &Connection,
+    Candidate { file, location }: &Candidate,
+) -> Result<Leftover, SqliteError> {
+    let id = Id(file.file_id.as_uuid());
+    connection.prepare_cached(DELETE_UPLOAD)?.execute([id])?;
+    match *location {
+        Location::Row => {
+            connection.prepare_cached(DELETE_BYTES)?.execute([id])?;
+            Ok(Leftover::Nothing)
+        }
+        Location::File => Ok(Leftover::File(file.file_id)),
+        Location::Bundle(slot) => bundle::leave(connection, slot, file.size_bytes),
+    }
 }
 
 /// The statement is one step for each page.
@@ -156,6 +207,6 @@ fn candidate(row: &Row<'_>) -> Result<Candidate, SqliteError> {
     };
     Ok(Candidate {
         file,
-        in_file: row.get("in_file")?,
+        location: rows::location(row)?,
     })
 }

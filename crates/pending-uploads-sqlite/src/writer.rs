@@ -10,7 +10,9 @@ use std::thread;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::bundle::Writing;
 use crate::error::SqliteError;
+use crate::folder::Folder;
 use groups::Groups;
 use job::{Job, Repetition};
 
@@ -36,23 +38,27 @@ pub(crate) struct Writer {
 /// Room in the queue, which whoever waits for it does not take from anybody by going away.
 #[derive(Debug)]
 pub(crate) struct Place {
+    /// How much is to be written, in bytes.
+    bytes: u64,
     kib: u32,
     /// Given back when this is dropped.
     _permit: OwnedSemaphorePermit,
 }
 
 impl Writer {
-    /// Starts the thread, which owns the connection, and keeps `guard` until it has closed it.
+    /// Starts the thread, which owns the connection to the database in `folder`, and keeps the folder
+    /// and `guard` until it has closed it.
     pub(crate) fn start(
         connection: Connection,
+        folder: Arc<Folder>,
         guard: impl Send + 'static,
     ) -> std::io::Result<Self> {
         let (jobs, waiting) = channel();
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
-                Groups::new(connection).write(&waiting);
-                drop(guard);
+                Groups::new(connection, &folder).write(&waiting);
+                drop((folder, guard));
             })?;
         let room = usize::try_from(QUEUE_KIB).unwrap_or(Semaphore::MAX_PERMITS);
         Ok(Self {
@@ -69,6 +75,7 @@ impl Writer {
             .await
             .map_err(|_| SqliteError::Closed)?;
         Ok(Place {
+            bytes: bytes as u64,
             kib,
             _permit: permit,
         })
@@ -83,6 +90,7 @@ impl Writer {
         F: FnMut(&Connection) -> Result<T, SqliteError> + Send + 'static,
     {
         let place = self.place(0).await?;
+        let work = in_transaction(work);
         self.write_then(place, promise, work, || ()).await
     }
 
@@ -97,7 +105,7 @@ impl Writer {
     ) -> Result<T, SqliteError>
     where
         T: Send + 'static,
-        F: FnMut(&Connection) -> Result<T, SqliteError> + Send + 'static,
+        F: FnMut(&Writing<'_>) -> Result<T, SqliteError> + Send + 'static,
         G: FnOnce() + Send + 'static,
     {
         self.ask(place, promise, Repetition::Possible, work, then)
@@ -112,10 +120,10 @@ impl Writer {
     {
         let place = self.place(0).await?;
         let mut once = Some(work);
-        let work = move |connection: &Connection| {
+        let work = in_transaction(move |connection: &Connection| {
             let work = once.take().ok_or(SqliteError::Closed)?;
             work(connection)
-        };
+        });
         self.ask(place, promise, Repetition::Impossible, work, || ())
             .await
     }
@@ -130,7 +138,7 @@ impl Writer {
     ) -> Result<T, SqliteError>
     where
         T: Send + 'static,
-        F: FnMut(&Connection) -> Result<T, SqliteError> + Send + 'static,
+        F: FnMut(&Writing<'_>) -> Result<T, SqliteError> + Send + 'static,
         G: FnOnce() + Send + 'static,
     {
         let (tell, told) = oneshot::channel();
@@ -138,6 +146,13 @@ impl Writer {
         self.jobs.send(job).map_err(|_| SqliteError::Closed)?;
         told.await.map_err(|_| SqliteError::Closed)?
     }
+}
+
+/// Work that needs nothing but the transaction.
+fn in_transaction<T>(
+    mut work: impl FnMut(&Connection) -> Result<T, SqliteError>,
+) -> impl FnMut(&Writing<'_>) -> Result<T, SqliteError> {
+    move |writing| work(writing.connection())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! all of the group undone and done once more, each piece in a savepoint of its own.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use log::error;
@@ -13,7 +14,9 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::Promise;
 use super::job::{Job, Outcome, Panicked};
+use crate::bundle::{BUNDLE_BYTES, BundleFailed, NewBundle, Writing};
 use crate::error::SqliteError;
+use crate::folder::Folder;
 use crate::log_length::LogLength;
 
 /// How many pieces of work share one commit at most, so that the first does not wait for too many.
@@ -22,8 +25,9 @@ pub(super) const GROUP: usize = 256;
 pub(super) const GROUP_KIB: u32 = 8 * 1024;
 
 /// The writing thread's own side.
-pub(super) struct Groups {
+pub(super) struct Groups<'a> {
     connection: Connection,
+    folder: &'a Arc<Folder>,
     log_length: LogLength,
     /// For which promises the connection syncs its commits now.
     synced_for: Option<Promise>,
@@ -32,11 +36,18 @@ pub(super) struct Groups {
 /// Something failed that had written: the transaction holds a part of it.
 struct Spoiled;
 
-impl Groups {
-    pub(super) fn new(connection: Connection) -> Self {
+impl From<BundleFailed> for Spoiled {
+    fn from(BundleFailed: BundleFailed) -> Self {
+        Self
+    }
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn new(connection: Connection, folder: &'a Arc<Folder>) -> Self {
         let log_length = LogLength::of(&connection);
         Self {
             connection,
+            folder,
             log_length,
             synced_for: None,
         }
@@ -54,13 +65,17 @@ impl Groups {
 
     /// Writes jobs in one transaction, or in several when one of them fails.
     fn write_together(&mut self, mut jobs: VecDeque<Job>) {
-        if jobs.len() == 1 || jobs.iter().all(Job::is_repeatable) {
+        let repeatable = jobs.iter().all(Job::is_repeatable);
+        if jobs.len() == 1 || repeatable {
             if let Err(error) = self.begin(&jobs) {
                 return refuse_all(jobs, &error);
             }
-            let alone = jobs.len() == 1;
-            match self.run_together(&mut jobs) {
-                Ok(()) => return self.commit(jobs),
+            let bytes = jobs.iter().map(Job::bytes).sum();
+            let alone = jobs.len() == 1 && bytes < BUNDLE_BYTES;
+            let writing = Writing::of(&self.connection, self.folder, bytes);
+            let ran = self.run_together(&writing, &mut jobs);
+            match ran.and_then(|()| Ok(writing.seal()?)) {
+                Ok(bundle) => return self.commit(jobs, bundle),
                 Err(Spoiled) => self.roll_back(),
             }
             if alone {
@@ -73,17 +88,17 @@ impl Groups {
     }
 
     /// Runs jobs without a way to undo only one of them. Work that panicked is gone afterwards.
-    fn run_together(&self, jobs: &mut VecDeque<Job>) -> Result<(), Spoiled> {
+    fn run_together(&self, writing: &Writing<'_>, jobs: &mut VecDeque<Job>) -> Result<(), Spoiled> {
         for index in 0..jobs.len() {
             let Some(job) = jobs.get_mut(index) else {
                 break;
             };
-            let before = self.connection.total_changes();
-            match job.run(&self.connection) {
+            let before = writing.changes();
+            match job.run(writing) {
                 Ok(Outcome::Keep) => self.check_open()?,
                 Ok(Outcome::Undo) => {
                     self.check_open()?;
-                    self.check_unchanged(before)?;
+                    check_unchanged(writing, before)?;
                 }
                 Err(Panicked) => {
                     error!("a piece of work panicked");
@@ -98,13 +113,6 @@ impl Groups {
     /// A full disk, for one, makes SQLite undo the whole transaction.
     fn check_open(&self) -> Result<(), Spoiled> {
         if self.connection.is_autocommit() {
-            return Err(Spoiled);
-        }
-        Ok(())
-    }
-
-    fn check_unchanged(&self, total_changes: u64) -> Result<(), Spoiled> {
-        if self.connection.total_changes() != total_changes {
             return Err(Spoiled);
         }
         Ok(())
@@ -125,7 +133,7 @@ impl Groups {
                 return jobs;
             }
         }
-        self.commit(done);
+        self.commit(done, None);
         VecDeque::new()
     }
 
@@ -137,7 +145,8 @@ impl Groups {
             job.refuse(undone(&error));
             return Err(error);
         }
-        let outcome = if let Ok(outcome) = job.run(&self.connection) {
+        let writing = Writing::in_rows(&self.connection);
+        let outcome = if let Ok(outcome) = job.run(&writing) {
             done.push_back(job);
             outcome
         } else {
@@ -172,8 +181,19 @@ impl Groups {
         self.execute("BEGIN IMMEDIATE")
     }
 
-    fn commit(&self, jobs: VecDeque<Job>) {
-        match self.execute("COMMIT") {
+    fn commit(&self, jobs: VecDeque<Job>, bundle: Option<NewBundle>) {
+        let committed = self.execute("COMMIT");
+        // A commit whose sync failed may come back after a crash: the next open of the folder knows.
+        let may_stay = !matches!(
+            committed.as_ref().map_err(commit_failed),
+            Err(SqliteError::Undone(..))
+        );
+        if let Some(bundle) = bundle
+            && may_stay
+        {
+            bundle.keep();
+        }
+        match committed {
             Ok(()) => tell_all(jobs, || None),
             Err(error) => {
                 self.roll_back();
@@ -196,6 +216,13 @@ impl Groups {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
     }
+}
+
+fn check_unchanged(writing: &Writing<'_>, changes: u64) -> Result<(), Spoiled> {
+    if writing.changes() != changes {
+        return Err(Spoiled);
+    }
+    Ok(())
 }
 
 /// The first job, and those that have come meanwhile.

@@ -2,10 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{Place, Promise};
+use crate::bundle::Writing;
 use crate::error::SqliteError;
 
 /// Work, its place in the queue, and what became of it when it was last run.
@@ -37,7 +37,7 @@ pub(super) struct Panicked;
 
 trait Work: Send {
     /// Does the work, and keeps what it answers.
-    fn run(&mut self, connection: &Connection) -> Outcome;
+    fn run(&mut self, writing: &Writing<'_>) -> Outcome;
     /// Tells whoever asked how it went: what the work answered, unless all of its transaction
     /// failed.
     fn tell(self: Box<Self>, failure: Option<SqliteError>);
@@ -55,7 +55,7 @@ impl Job {
     ) -> Self
     where
         T: Send + 'static,
-        F: FnMut(&Connection) -> Result<T, SqliteError> + Send + 'static,
+        F: FnMut(&Writing<'_>) -> Result<T, SqliteError> + Send + 'static,
         G: FnOnce() + Send + 'static,
     {
         Self {
@@ -72,7 +72,12 @@ impl Job {
         }
     }
 
-    /// How much it is to write, in KiB.
+    /// How much it is to write, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.place.bytes
+    }
+
+    /// As much in KiB, and a little more.
     pub(super) fn kib(&self) -> u32 {
         self.place.kib
     }
@@ -82,9 +87,9 @@ impl Job {
     }
 
     /// Does the work.
-    pub(super) fn run(&mut self, connection: &Connection) -> Result<Outcome, Panicked> {
+    pub(super) fn run(&mut self, writing: &Writing<'_>) -> Result<Outcome, Panicked> {
         let work = &mut self.work;
-        let ran = catch_unwind(AssertUnwindSafe(|| work.run(connection)));
+        let ran = catch_unwind(AssertUnwindSafe(|| work.run(writing)));
         self.outcome = ran.map_err(|_| Panicked)?;
         Ok(self.outcome)
     }
@@ -113,11 +118,11 @@ struct Piece<T, F, G> {
 impl<T, F, G> Work for Piece<T, F, G>
 where
     T: Send,
-    F: FnMut(&Connection) -> Result<T, SqliteError> + Send,
+    F: FnMut(&Writing<'_>) -> Result<T, SqliteError> + Send,
     G: FnOnce() + Send,
 {
-    fn run(&mut self, connection: &Connection) -> Outcome {
-        let worked = (self.work)(connection);
+    fn run(&mut self, writing: &Writing<'_>) -> Outcome {
+        let worked = (self.work)(writing);
         let outcome = if worked.is_ok() {
             Outcome::Keep
         } else {

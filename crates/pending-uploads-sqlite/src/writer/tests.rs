@@ -11,8 +11,10 @@ use tokio::task::unconstrained;
 
 use super::groups::{GROUP, GROUP_KIB, commit_failed};
 use super::*;
+use crate::bundle::Slot;
 
-const TABLE: &str = "CREATE TABLE t (n INTEGER PRIMARY KEY, data BLOB)";
+const TABLE: &str = "CREATE TABLE t (n INTEGER PRIMARY KEY, data BLOB); \
+     CREATE TABLE bundles (id BLOB, files INTEGER)";
 
 fn in_memory() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
@@ -32,18 +34,30 @@ fn in_folder(folder: &Path) -> Connection {
 }
 
 fn writer() -> Writer {
-    Writer::start(in_memory(), ()).unwrap()
+    start(in_memory())
+}
+
+/// Starts a writer with a folder for bundles, which is gone when it has ended.
+fn start(connection: Connection) -> Writer {
+    let place = tempfile::tempdir().unwrap();
+    let folder = Folder::open(place.path()).unwrap();
+    Writer::start(connection, Arc::new(folder), place).unwrap()
 }
 
 /// A writer that asks, each time it commits, whether that commit is to fail. Its first commit has
 /// the number 0.
 fn writer_asking(fails: impl Fn(usize) -> bool + Send + 'static) -> (Writer, Arc<AtomicUsize>) {
+    let (connection, commits) = asking(fails);
+    (start(connection), commits)
+}
+
+fn asking(fails: impl Fn(usize) -> bool + Send + 'static) -> (Connection, Arc<AtomicUsize>) {
     let mut connection = in_memory();
     let commits = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&commits);
     let hook = move || fails(counter.fetch_add(1, Ordering::SeqCst));
     connection.commit_hook(Some(hook)).unwrap();
-    (Writer::start(connection, ()).unwrap(), commits)
+    (connection, commits)
 }
 
 fn insert(n: i64) -> impl FnMut(&Connection) -> Result<usize, SqliteError> + Send + 'static {
@@ -170,10 +184,10 @@ async fn what_follows_a_commit_is_done_when_it_was_done_and_for_nobody_who_faile
         let (writer, then) = (writer.clone(), move || tell.send(first).unwrap_or(()));
         let writing = async move {
             let place = writer.place(0).await.unwrap();
-            let twice = move |connection: &Connection| {
+            let twice = in_transaction(move |connection: &Connection| {
                 insert(first)(connection)?;
                 insert(second)(connection)
-            };
+            });
             writer
                 .write_then(place, Promise::Durable, twice, then)
                 .await
@@ -271,9 +285,10 @@ async fn large_work_is_spread_over_several_commits() {
     for _ in 0..8 {
         places.push(writer.place(bytes).await.unwrap());
     }
-    let works = (0..)
-        .zip(places)
-        .map(|(n, place)| writer.write_then(place, Promise::Durable, insert(n), || ()));
+    let works = (0..).zip(places).map(|(n, place)| {
+        let work = in_transaction(insert(n));
+        writer.write_then(place, Promise::Durable, work, || ())
+    });
     let answers = together(held, works).await;
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(commits.load(Ordering::SeqCst), 3);
@@ -342,7 +357,7 @@ async fn a_commit_that_fails_is_told_to_everyone_in_it_and_the_next_one_works() 
 #[tokio::test]
 async fn on_a_full_disk_exactly_that_stays_which_was_told_to_stay() {
     let folder = tempfile::tempdir().unwrap();
-    let writer = Writer::start(in_folder(folder.path()), ()).unwrap();
+    let writer = start(in_folder(folder.path()));
     writer.write(Promise::Durable, room(20)).await.unwrap();
     let held = hold(&writer).await;
     let works = [10, 10, 1_000_000, 10, 10]
@@ -383,7 +398,7 @@ fn a_commit_that_found_the_disk_full_is_known_to_be_undone() {
 #[tokio::test]
 async fn a_group_that_cannot_begin_is_told_why_and_the_next_one_can() {
     let folder = tempfile::tempdir().unwrap();
-    let writer = Writer::start(in_folder(folder.path()), ()).unwrap();
+    let writer = start(in_folder(folder.path()));
     let other = Connection::open(folder.path().join("t.sqlite3")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let refused = writer.write(Promise::Durable, insert(1)).await.unwrap_err();
@@ -399,7 +414,7 @@ async fn a_group_that_cannot_begin_is_told_why_and_the_next_one_can() {
 #[tokio::test]
 async fn somebody_who_reads_for_long_does_not_hold_each_commit_up() {
     let folder = tempfile::tempdir().unwrap();
-    let writer = Writer::start(in_folder(folder.path()), ()).unwrap();
+    let writer = start(in_folder(folder.path()));
     let backup = Connection::open(folder.path().join("t.sqlite3")).unwrap();
     backup
         .execute_batch("BEGIN; SELECT count(*) FROM t")
@@ -428,4 +443,90 @@ async fn somebody_who_reads_for_long_does_not_hold_each_commit_up() {
     writer.write(Promise::BestEffort, insert(81)).await.unwrap();
     let cut = log.metadata().unwrap().len();
     assert!(cut < 1024 * 1024, "{cut} bytes");
+}
+
+/// So many bytes that three of them make no bundle, and four do.
+const SOME: usize = 100_000;
+
+fn bundled(n: i64) -> impl FnMut(&Writing<'_>) -> Result<Option<Slot>, SqliteError> + Send {
+    move |writing| {
+        let slot = writing.put(&vec![b'x'; SOME])?;
+        insert(n)(writing.connection())?;
+        Ok(slot)
+    }
+}
+
+/// Work that puts some bytes each into what is committed together, and what it answers.
+async fn put_together(
+    writer: &Writer,
+    works: impl IntoIterator<
+        Item = impl FnMut(&Writing<'_>) -> Result<Option<Slot>, SqliteError> + Send + 'static,
+    >,
+) -> Vec<Result<Option<Slot>, SqliteError>> {
+    let held = hold(writer).await;
+    let mut writings = Vec::new();
+    for work in works {
+        let place = writer.place(SOME).await.unwrap();
+        writings.push(writer.write_then(place, Promise::Durable, work, || ()));
+    }
+    together(held, writings).await
+}
+
+fn files_in(place: &Path) -> Vec<u64> {
+    let entries = std::fs::read_dir(place.join("files")).unwrap();
+    entries
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_committed_together_lies_in_one_bundle_unless_it_is_little() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = Arc::new(Folder::open(place.path()).unwrap());
+    let writer = Writer::start(in_memory(), folder, ()).unwrap();
+    let little = put_together(&writer, (0..3).map(bundled)).await;
+    assert!(little.iter().all(|slot| matches!(slot, Ok(None))));
+    assert_eq!(files_in(place.path()), [0_u64; 0]);
+
+    let slots = put_together(&writer, (3..7).map(bundled)).await;
+    let slots: Vec<Slot> = slots
+        .into_iter()
+        .map(|slot| slot.unwrap().unwrap())
+        .collect();
+    assert!(slots.iter().all(|slot| slot.bundle == slots[0].bundle));
+    let offsets: Vec<u64> = slots.iter().map(|slot| slot.offset).collect();
+    assert_eq!(offsets, [0, 102_400, 204_800, 307_200]);
+    assert_eq!(files_in(place.path()), [407_200]);
+    let files = |connection: &Connection| {
+        Ok(connection.query_row("SELECT files FROM bundles", [], |row| row.get(0))?)
+    };
+    let files: i64 = writer.write(Promise::BestEffort, files).await.unwrap();
+    assert_eq!(files, 4);
+}
+
+#[tokio::test]
+async fn of_a_group_that_is_done_once_more_no_bundle_is_left() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = Arc::new(Folder::open(place.path()).unwrap());
+    let writer = Writer::start(in_memory(), folder, ()).unwrap();
+    // The last one's number is taken, and that after it has put its bytes into the bundle.
+    let answers = put_together(&writer, [1, 2, 3, 4, 1].map(bundled)).await;
+    assert!(answers[..4].iter().all(|slot| matches!(slot, Ok(None))));
+    assert!(answers[4].is_err());
+    assert_eq!(numbers(&writer).await, [1, 2, 3, 4]);
+    assert_eq!(files_in(place.path()), [0_u64; 0]);
+}
+
+#[tokio::test]
+async fn the_bundle_of_a_commit_that_failed_stays_because_a_crash_may_bring_that_back() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = Arc::new(Folder::open(place.path()).unwrap());
+    // The commit after that which only keeps the thread busy.
+    let (connection, _) = asking(|number| number == 1);
+    let writer = Writer::start(connection, folder, ()).unwrap();
+    for answer in put_together(&writer, (0..4).map(bundled)).await {
+        assert!(matches!(answer, Err(SqliteError::Commit(..))), "{answer:?}");
+    }
+    assert_eq!(numbers(&writer).await, [0_i64; 0]);
+    assert_eq!(files_in(place.path()).len(), 1);
 }

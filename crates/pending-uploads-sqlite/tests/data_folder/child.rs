@@ -180,16 +180,16 @@ async fn publish_without_end() {
     }
 }
 
-/// Publishes one to three files of many sizes, whose names say how many belong together; acks
+/// Publishes one to four files of many sizes, whose names say how many belong together; acks
 /// those of every second batch.
 async fn publish_batch(platform: &Platform, workspace: WorkspaceId, writer: &str, number: u64) {
-    let count = number % 3 + 1;
+    let count = number % 4 + 1;
     let mut batch = platform.storage.begin(workspace).await.unwrap();
     let mut staged: Vec<StagedFile> = Vec::new();
     for file in 0..count {
         let name = Filename::sanitize(&format!("{writer}.{number}-{count}"));
         batch.start_file(name, Mimetype::absent()).await.unwrap();
-        for piece in noise(size(number * 3 + file), number).chunks(64 * KIB) {
+        for piece in noise(size(number * 4 + file), number).chunks(64 * KIB) {
             batch.write(piece).await.unwrap();
         }
         staged.push(batch.finish_file().await.unwrap());
@@ -211,8 +211,9 @@ async fn publish_batch(platform: &Platform, workspace: WorkspaceId, writer: &str
     }
 }
 
-/// A byte, some kilobytes in a row, and some more in a file, in turn.
+/// A byte, some kilobytes in a row or a bundle, and some more in a file, in turn.
 fn size(number: u64) -> usize {
-    let step = usize::try_from(number % 7).unwrap();
-    [1, 700, 5 * KIB, 40 * KIB, 129 * KIB, 300 * KIB, 1100 * KIB][step]
+    let sizes = [1, 120, 5, 128, 40, 126, 129, 300, 1100, 124].map(|kib| kib * KIB - KIB + 1);
+    let step = number % sizes.len() as u64;
+    sizes[usize::try_from(step).unwrap()]
 }

@@ -9,6 +9,7 @@ use pending_uploads_core::{
 use rusqlite::types::Value;
 use uuid::Uuid;
 
+use crate::bundles::bundles_in;
 use crate::child::{Child, Said};
 use crate::support::{Platform, close, inside, names, placed_in_files};
 
@@ -51,6 +52,7 @@ async fn a_process_that_is_killed_leaves_whole_uploads_or_nothing() {
 
     let mut promised = Promised::default();
     let mut checked = BTreeSet::new();
+    let mut bundles = 0;
     for round in 0..KILLS {
         let child = Child::publishing(folder.path(), workspace, round);
         tokio::time::sleep(any_moment()).await;
@@ -60,8 +62,10 @@ async fn a_process_that_is_killed_leaves_whole_uploads_or_nothing() {
         let platform = Platform::open(folder.path()).await;
         assert_eq!(names(folder.path()), placed_in_files(folder.path()));
         check(&platform, workspace, first, &promised, &mut checked).await;
+        bundles += bundles_in(folder.path());
         close(platform).await;
     }
+    assert!(bundles > 0, "nothing was bundled");
     assert!(promised.published.len() > 100, "hardly anything was tried");
     assert!(promised.acked.len() > 20, "hardly anything was acked");
 

@@ -139,7 +139,12 @@ async fn a_database_without_tables_is_brought_up_to_date() {
 async fn a_database_of_an_older_version_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     close(Platform::open(folder.path()).await).await;
-    let down = include_str!("../../../../migrations/sqlite/down/1__everything.sql");
+    let down = concat!(
+        include_str!("../../../../migrations/sqlite/down/4__bundles.sql"),
+        include_str!("../../../../migrations/sqlite/down/3__waiting_bounds.sql"),
+        include_str!("../../../../migrations/sqlite/down/2__expiry_indexes.sql"),
+        include_str!("../../../../migrations/sqlite/down/1__everything.sql"),
+    );
     let older = inside(folder.path());
     older.execute_batch(down).unwrap();
     older

@@ -1,4 +1,5 @@
-//! Small files are in rows, large ones beside the database, and a batch keeps little in memory.
+//! Small files are in rows or in bundles, large ones in files of their own, and a batch keeps little
+//! in memory.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ const ROW: usize = 128 * KIB;
 const MEMORY: usize = MIB;
 
 #[tokio::test]
-async fn files_of_up_to_128_kib_are_in_rows_and_larger_ones_in_files() {
+async fn files_of_up_to_128_kib_that_are_alone_are_in_rows_and_larger_ones_in_files() {
     let folder = tempfile::tempdir().unwrap();
     let platform = Platform::open(folder.path()).await;
     let workspace = platform.workspace().await;
@@ -59,12 +60,15 @@ async fn a_batch_of_many_small_files_keeps_some_in_memory_and_puts_the_rest_on_t
     let workspace = platform.workspace().await;
     let files: Vec<_> = (0..40).map(|seed| noise(100 * KIB, seed)).collect();
     let uploads = platform.publish_all(workspace, &files).await;
-    let in_rows: u64 = uploads
+    let in_bundle: u64 = uploads
         .iter()
-        .filter(|upload| placement(folder.path(), upload.file_id) == "row")
+        .filter(|upload| placement(folder.path(), upload.file_id) == "bundle")
         .map(|upload| upload.size_bytes)
         .sum();
-    assert!((1..=MEMORY as u64).contains(&in_rows), "{in_rows} bytes");
+    assert!(
+        (1..=MEMORY as u64).contains(&in_bundle),
+        "{in_bundle} bytes"
+    );
     assert_eq!(names(folder.path()), placed_in_files(folder.path()));
     for (upload, data) in uploads.iter().zip(&files) {
         assert!(platform.bytes(upload).await.unwrap() == *data);
@@ -90,5 +94,6 @@ async fn nothing_small_is_on_the_disk_before_its_publish() {
         .unwrap();
     assert_eq!(rows, 0);
     assert_eq!(batch.publish().await.unwrap().len(), 4);
-    assert_eq!(names(folder.path()), BTreeSet::new());
+    // All four in one.
+    assert_eq!(names(folder.path()).len(), 1);
 }

@@ -18,11 +18,11 @@ fn pages(platform: &Platform) -> (i64, i64) {
 async fn fill(platform: &Platform) {
     let workspace = platform.workspace().await;
     for batch in 0..100 {
-        let files: Vec<_> = (0..5)
-            .map(|file| noise(100_000, batch * 5 + file))
-            .collect();
-        let uploads = platform.publish_all(workspace, &files).await;
-        platform.ack(&uploads).await;
+        for file in 0..5 {
+            let data = noise(100_000, batch * 5 + file);
+            let upload = platform.publish(workspace, &data).await;
+            platform.ack(&[upload]).await;
+        }
     }
 }
 

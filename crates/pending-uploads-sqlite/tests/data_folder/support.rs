@@ -264,22 +264,26 @@ pub(crate) fn inside(folder: &Path) -> Connection {
     Connection::open_with_flags(database_file(folder), flags).unwrap()
 }
 
-/// The names of the files that the rows of a folder's database say are beside it.
+/// The names of the files and bundles that the rows of a folder's database say are beside it.
 pub(crate) fn placed_in_files(folder: &Path) -> BTreeSet<String> {
     let connection = inside(folder);
     let mut select = connection
-        .prepare("SELECT lower(hex(file_id)) FROM pending_uploads WHERE placement = 'file'")
+        .prepare(
+            "SELECT lower(hex(coalesce(bundle_id, file_id))) FROM pending_uploads \
+             WHERE placement = 'file'",
+        )
         .unwrap();
     let rows = select.query_map([], |row| row.get::<_, String>(0)).unwrap();
     rows.map(|hex| hex.unwrap().parse::<FileId>().unwrap().to_string())
         .collect()
 }
 
-/// Where the database says that a file's bytes are: `row` or `file`.
+/// Where the database says that a file's bytes are: `row`, `file` or `bundle`.
 pub(crate) fn placement(folder: &Path, file: FileId) -> String {
     inside(folder)
         .query_row(
-            "SELECT placement FROM pending_uploads WHERE file_id = ?1",
+            "SELECT iif(bundle_id IS NULL, placement, 'bundle') FROM pending_uploads \
+             WHERE file_id = ?1",
             [file.as_uuid().as_bytes().as_slice()],
             |row| row.get(0),
         )
