@@ -20,6 +20,7 @@ mod activity;
 mod archive;
 mod batch;
 mod bundle;
+mod checkpoints;
 mod database;
 mod error;
 mod feed_rows;

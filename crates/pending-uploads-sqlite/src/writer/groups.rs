@@ -15,6 +15,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::Promise;
 use super::job::{Job, Outcome, Panicked};
 use crate::bundle::{BUNDLE_BYTES, BundleFailed, NewBundle, Writing};
+use crate::checkpoints::Checkpoints;
 use crate::error::SqliteError;
 use crate::folder::Folder;
 use crate::log_length::LogLength;
@@ -55,10 +56,13 @@ impl<'a> Groups<'a> {
 
     /// Writes until nobody can ask for anything any more.
     pub(super) fn write(&mut self, jobs: &Receiver<Job>) {
+        let mut checkpoints = Checkpoints::of(&mut self.connection);
         while let Ok(first) = jobs.recv() {
             self.write_together(gather(first, jobs));
+            checkpoints.check(&self.connection);
             self.log_length.check(&self.connection);
         }
+        drop(checkpoints);
         // Whoever opens the folder next, or copies it, finds all in the database itself.
         self.log_length.cut(&self.connection);
     }

@@ -116,8 +116,8 @@ async fn the_log_stays_bounded_though_somebody_reads_at_every_moment() {
     let stop = Arc::clone(&done);
     let connections = [inside(folder.path()), inside(folder.path())];
     let readers = std::thread::spawn(move || read_without_a_break(&connections, &stop));
-    for seed in 0..300 {
-        let files: Vec<_> = (0..4).map(|file| noise(100 * KIB, seed + file)).collect();
+    for seed in 0..400 {
+        let files: Vec<_> = (0..3).map(|file| noise(100 * KIB, seed + file)).collect();
         platform.publish_all(workspace, &files).await;
     }
     done.store(true, Ordering::SeqCst);
