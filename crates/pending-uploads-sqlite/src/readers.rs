@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use crate::database::plan_once;
 use crate::error::SqliteError;
 
 /// How many may read the database at once. More wait; each reads for a moment only.
@@ -136,6 +137,7 @@ fn open_one(database: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(database, flags)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    plan_once(&connection)?;
     Ok(connection)
 }
 
