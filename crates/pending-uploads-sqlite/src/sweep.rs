@@ -1,5 +1,6 @@
 //! The sweep: deletes what nobody will come for, in short transactions, and gives the space back.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use log::warn;
@@ -119,7 +120,11 @@ fn delete_leftovers(folder: &Folder, readers: &Readers, leftovers: &[Leftover]) 
     }
     readers.wait_for_those_who_read();
     for (slot, bytes) in stretches {
-        if let Err(error) = folder.give_back(slot.bundle, slot.offset, bytes) {
+        let given_back = folder.give_back(slot.bundle, slot.offset, bytes);
+        // A bundle that is gone takes no room.
+        if let Err(error) = given_back
+            && error.kind() != ErrorKind::NotFound
+        {
             warn!(bundle:% = slot.bundle, error:%; "the room of a deleted file is not given back yet");
         }
     }
