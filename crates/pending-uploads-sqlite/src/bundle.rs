@@ -17,8 +17,8 @@ use crate::folder::Folder;
 use crate::rows::Id;
 use crate::staged::delete_or_warn;
 
-/// From so many bytes in one commit on they make a bundle. Fewer are written twice in less time than
-/// it takes to make a file.
+/// From so many bytes of small files in one commit on there is a bundle, for those of them that are
+/// not too small. Fewer are written twice in less time than it takes to make a file.
 pub(crate) const BUNDLE_BYTES: u64 = 320 * 1024;
 /// The smallest file that goes into one, in bytes.
 const LEAST_BYTES: usize = 16 * 1024;

@@ -108,7 +108,10 @@ impl FileWriter {
             Some(ahead) => ahead.await.map_err(|_| SqliteError::Closed)??,
             None => {}
         }
-        let same = file.try_clone()?;
+        let Ok(same) = file.try_clone() else {
+            // Too many files are open. The last sync does it all.
+            return Ok(());
+        };
         self.unsynced = 0;
         self.sync_ahead = Some(database.begin_blocking(move || Ok(same.sync_data()?)));
         Ok(())

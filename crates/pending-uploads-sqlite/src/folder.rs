@@ -83,16 +83,23 @@ impl Folder {
         options.open(self.file(file))
     }
 
-    /// Gives the room of a stretch of a file back to the disk, where the system can do that; nobody
-    /// may read there any more.
+    /// Gives the room of a stretch of a file back to the disk, where the file system can do that;
+    /// nobody may read there any more.
+    #[cfg(target_os = "linux")]
     pub(crate) fn give_back(&self, file: FileId, offset: u64, bytes: u64) -> io::Result<()> {
-        #[cfg(target_os = "linux")]
-        {
-            use rustix::fs::{FallocateFlags, fallocate};
-            let open = OpenOptions::new().write(true).open(self.file(file))?;
-            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            fallocate(&open, hole, offset, bytes)?;
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+        let open = OpenOptions::new().write(true).open(self.file(file))?;
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match fallocate(&open, hole, offset, bytes) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            given_back => Ok(given_back?),
         }
+    }
+
+    /// There is no way to give a part of a file back here that we know.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn give_back(&self, _: FileId, _: u64, _: u64) -> io::Result<()> {
         Ok(())
     }
 

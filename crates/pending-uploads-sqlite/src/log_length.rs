@@ -1,8 +1,9 @@
 //! Keeps the write-ahead log short, even while somebody reads at every moment.
 //!
-//! SQLite itself copies the log into the database every few megabytes, as far as no reader still
-//! looks at an older state, and begins it anew when nobody looks at it at all. Under readers that
-//! overlap without end that moment never comes, and the log grows with everything that is written.
+//! `checkpoints` has the log copied into the database every few megabytes, as far as no reader still
+//! looks at an older state, and SQLite begins it anew when nobody looks at it at all. Under readers
+//! that overlap without end that moment never comes, and the log grows with everything that is
+//! written.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 use log::warn;
 use rusqlite::Connection;
+
+use crate::checkpoints::Checkpoints;
 
 /// How long the log may become before the writer waits for those who read, in bytes.
 pub(crate) const LONG_BYTES: u64 = 16 * 1024 * 1024;
@@ -38,13 +41,15 @@ impl LogLength {
         }
     }
 
-    /// Cuts the log if it is long: to be called between two transactions.
-    pub(crate) fn check(&mut self, connection: &Connection) {
+    /// Cuts the log if it is long: to be called between two transactions. SQLite does not wait for
+    /// another who copies it, and so `checkpoints` is kept off.
+    pub(crate) fn check(&mut self, connection: &Connection, checkpoints: &Checkpoints) {
         let length = self.measure();
         if length < LONG_BYTES {
             self.long = LONG_BYTES;
         }
         if length >= self.long {
+            let _keeping_off = checkpoints.keep_off();
             self.cut(connection);
             // Somebody who did not let go in time is not waited for again until it has grown on.
             self.long = self.measure() + LONG_BYTES;

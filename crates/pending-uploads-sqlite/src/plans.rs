@@ -22,6 +22,10 @@ use crate::writer::Promise;
 use crate::{Database, SqliteActivityLog, SqliteStorage, SqliteWorkspaces};
 
 const MILLION: &str = include_str!("million.sql");
+/// What is acked lies in bundles, with nine other files each that are not counted.
+const BUNDLES: &str = "UPDATE pending_uploads SET placement = 'file', bundle_offset = 0, \
+        bundle_id = file_id WHERE acked_at IS NOT NULL; \
+    INSERT INTO bundles SELECT bundle_id, 10 FROM pending_uploads WHERE bundle_id IS NOT NULL;";
 const FILES: i64 = 1_000_000;
 /// The time that it is in there: 2026-01-01.
 const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
@@ -97,6 +101,7 @@ async fn fill(folder: &Path) {
                 .unwrap();
         }
     }
+    connection.execute_batch(BUNDLES).unwrap();
     for (_, made_by) in &indexes {
         connection.execute_batch(made_by).unwrap();
     }
@@ -190,6 +195,16 @@ async fn takes_files(it: &Million, workspace: WorkspaceId) {
         staged.await.unwrap();
         check("publishing", FEW);
     }
+    let mut batch = it.files.begin(workspace).await.unwrap();
+    for _ in 0..4 {
+        let name = Filename::sanitize("new.bin");
+        batch.start_file(name, Mimetype::absent()).await.unwrap();
+        batch.write(&vec![1; 100_000]).await.unwrap();
+        batch.finish_file().await.unwrap();
+    }
+    batch.publish().await.unwrap();
+    assert!(seen().iter().any(|run| run.sql.contains("INTO bundles")));
+    check("publishing a bundle", FEW);
     let message = NewActivity::message(workspace, "message/send", Value::Null);
     it.feed.append(workspace, message).await.unwrap();
     check("sending a message", FEW);
@@ -300,6 +315,11 @@ async fn keeps_house(it: &Million) {
     seen().clear();
     let policy = SweepPolicy::default();
     let swept = it.files.sweep(&policy).await.unwrap();
+    assert!(
+        seen()
+            .iter()
+            .any(|run| run.sql.starts_with("UPDATE bundles"))
+    );
     check("sweeping", FEW);
     let of = |reason| swept.files.iter().filter(|f| f.reason == reason).count();
     assert!(of(SweepReason::Acked) >= 100 && of(SweepReason::Expired) >= 100);

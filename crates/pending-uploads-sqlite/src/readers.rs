@@ -1,7 +1,10 @@
 //! Connections that only read: several at once, and none ever waits for the writer.
 
+use std::convert::Infallible;
+use std::mem;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::runtime::Handle;
@@ -30,8 +33,35 @@ struct Connections {
     idle: Mutex<Vec<Connection>>,
     database: PathBuf,
     watch: fn(&mut Connection),
-    /// Shared by those who read.
-    reading: RwLock<()>,
+    newest: Mutex<Generation>,
+}
+
+/// Those who read, between one call of [`Readers::those_who_read`] and the next.
+#[derive(Debug)]
+struct Generation {
+    /// Each of them has one of these until it has ended.
+    share: Sender<Infallible>,
+    /// Tells when the last of those is gone.
+    end: Receiver<Infallible>,
+}
+
+/// Those who read at a moment.
+#[derive(Debug)]
+pub(crate) struct Earlier(Receiver<Infallible>);
+
+impl Earlier {
+    /// Returns when all of them have ended. It blocks, and is for a thread that may.
+    pub(crate) fn wait(self) {
+        // Nobody ever sends anything.
+        while self.0.recv().is_ok() {}
+    }
+}
+
+impl Default for Generation {
+    fn default() -> Self {
+        let (share, end) = channel();
+        Self { share, end }
+    }
 }
 
 impl Readers {
@@ -45,7 +75,7 @@ impl Readers {
             idle: Mutex::new(Vec::new()),
             database: database.to_owned(),
             watch,
-            reading: RwLock::new(()),
+            newest: Mutex::default(),
         };
         connections.put(connections.take()?);
         Ok(Self {
@@ -78,7 +108,7 @@ impl Readers {
             .map_err(|_| SqliteError::Closed)?;
         let connections = Arc::clone(&self.connections);
         let reading = self.runtime.spawn_blocking(move || {
-            let _reading = connections.reading();
+            let _reading = connections.newest().share.clone();
             let connection = connections.take()?;
             let read = in_one_state(&connection, work);
             connections.put(connection);
@@ -87,20 +117,18 @@ impl Readers {
         });
         reading.await.map_err(|_| SqliteError::Closed)?
     }
-}
 
-impl Readers {
-    /// Returns when all have ended who read now, with what they do without the database: whoever
-    /// comes later sees what was committed before. It blocks, and is for a thread that may.
-    pub(crate) fn wait_for_those_who_read(&self) {
-        let reading = &self.connections.reading;
-        drop(reading.write().unwrap_or_else(PoisonError::into_inner));
+    /// All who read now, with what they do without the database. Whoever comes later sees what was
+    /// committed before, and is not waited for.
+    pub(crate) fn those_who_read(&self) -> Earlier {
+        let earlier = mem::take(&mut *self.connections.newest());
+        Earlier(earlier.end)
     }
 }
 
 impl Connections {
-    fn reading(&self) -> RwLockReadGuard<'_, ()> {
-        self.reading.read().unwrap_or_else(PoisonError::into_inner)
+    fn newest(&self) -> MutexGuard<'_, Generation> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The one that was used last, or a new one.
@@ -150,22 +178,27 @@ mod tests {
     use crate::Database;
 
     #[tokio::test]
-    async fn what_readers_do_without_the_database_is_waited_for() {
+    async fn what_readers_do_without_the_database_is_waited_for_and_later_ones_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path()).unwrap();
-        let readers = database.readers().clone();
-        let (tell, told) = oneshot::channel();
-        let (release, released) = mpsc::channel::<()>();
-        let reading = tokio::spawn(async move {
-            let then = move |()| Ok(tell.send(()).is_ok() && released.recv().is_err());
-            readers.read_then(|_| Ok(()), then).await
-        });
-        told.await.unwrap();
-        let is_read = || database.readers().connections.reading.try_write().is_err();
-        assert!(is_read());
+        let readers = database.readers();
+        let hold = async || {
+            let readers = readers.clone();
+            let (tell, told) = oneshot::channel();
+            let (release, released) = mpsc::channel::<()>();
+            let reading = tokio::spawn(async move {
+                let then = move |()| Ok(tell.send(()).is_ok() && released.recv().is_err());
+                readers.read_then(|_| Ok(()), then).await
+            });
+            told.await.unwrap();
+            (reading, release)
+        };
+        let (reading, release) = hold().await;
+        let earlier = readers.those_who_read();
+        let (_later, _kept) = hold().await;
+        assert_eq!(earlier.0.try_recv(), Err(mpsc::TryRecvError::Empty));
         drop(release);
         assert!(reading.await.unwrap().unwrap());
-        database.readers().wait_for_those_who_read();
-        assert!(!is_read());
+        earlier.wait();
     }
 }

@@ -263,7 +263,8 @@ fn open(
     Ok((upload, bytes))
 }
 
-/// Bytes that are missing are looked for once more, and missed, when they are read.
+/// Bytes that are missing are looked for once more, and missed, when they are read. Zeros may be a
+/// hole: in the copy of a folder, for one, that was still being copied when the sweep made it.
 fn take(
     folder: &Folder,
     upload: &PendingUpload,
@@ -274,11 +275,17 @@ fn take(
         AtOnce::Row(data) => return Ok(Some(data.into())),
         AtOnce::Bundle(slot) => slot,
     };
-    match File::open(folder.file(slot.bundle)) {
-        Ok(mut bundle) => files::read_at(&mut bundle, slot.offset, upload.size_bytes).map(Some),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
+    let mut bundle = match File::open(folder.file(slot.bundle)) {
+        Ok(bundle) => bundle,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let data = files::read_at(&mut bundle, slot.offset, upload.size_bytes)?;
+    let may_be_hole = data.iter().all(|byte| *byte == 0);
+    if may_be_hole && Sha256::of(&data) != upload.sha256 {
+        return Err(SqliteError::Damaged("a file's bytes are gone"));
     }
+    Ok(Some(data))
 }
 
 fn ack(

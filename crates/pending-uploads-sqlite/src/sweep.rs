@@ -76,8 +76,8 @@ struct Deleted {
     leftovers: Vec<Leftover>,
 }
 
-/// The rows go first, and durably; a file that a crash then leaves is deleted when the folder is
-/// next opened.
+/// The rows go first, and durably. A file that a crash then leaves is deleted when the folder is next
+/// opened; a stretch of a bundle with the bundle.
 async fn sweep_published(
     database: &Database,
     candidates: &'static str,
@@ -118,7 +118,7 @@ fn delete_leftovers(folder: &Folder, readers: &Readers, leftovers: &[Leftover]) 
     if stretches.is_empty() {
         return;
     }
-    readers.wait_for_those_who_read();
+    readers.those_who_read().wait();
     for (slot, bytes) in stretches {
         let given_back = folder.give_back(slot.bundle, slot.offset, bytes);
         // A bundle that is gone takes no room.
@@ -214,4 +214,100 @@ fn candidate(row: &Row<'_>) -> Result<Candidate, SqliteError> {
         file,
         location: rows::location(row)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::mpsc;
+
+    use pending_uploads_core::{
+        DeliveryMode, Filename, ManualClock, Mimetype, Registrar, Registration, Storage,
+        StorageConfig, Workspaces,
+    };
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::files::read_at;
+    use crate::{SqliteStorage, SqliteWorkspaces};
+
+    const SIZE: usize = 100_000;
+
+    /// Publishes four files that lie in one bundle, and acks the first.
+    async fn bundled(database: &Database, clock: &Arc<ManualClock>) -> (SqliteStorage, FileId) {
+        let workspace = WorkspaceId::generate();
+        let registration = Registration {
+            id: workspace,
+            delivery_mode: Some(DeliveryMode::Poll),
+            url: None,
+            agent_card: None,
+        };
+        SqliteWorkspaces::new(database, clock.clone())
+            .register(registration, Registrar::Anonymous)
+            .await
+            .unwrap();
+        let files = SqliteStorage::new(database, StorageConfig::default(), clock.clone());
+        let mut batch = files.begin(workspace).await.unwrap();
+        for _ in 0..4 {
+            let name = Filename::sanitize("x");
+            batch.start_file(name, Mimetype::absent()).await.unwrap();
+            batch.write(&vec![7; SIZE]).await.unwrap();
+            batch.finish_file().await.unwrap();
+        }
+        let first = batch.publish().await.unwrap().remove(0).file_id;
+        files.ack(workspace, first).await.unwrap();
+        clock.advance(SweepPolicy::default().ack_retention);
+        (files, first)
+    }
+
+    /// None when its record is gone.
+    fn slot_of(connection: &Connection, file: FileId) -> Result<Option<Slot>, SqliteError> {
+        let sql = "SELECT placement, bundle_id, bundle_offset FROM pending_uploads \
+             WHERE file_id = ?1";
+        let mut select = connection.prepare(sql)?;
+        let mut found = select.query([Id(file.as_uuid())])?;
+        match found.next()?.map(rows::location).transpose()? {
+            Some(Location::Bundle(slot)) => Ok(Some(slot)),
+            _ => Ok(None),
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_looked_a_file_up_before_it_was_swept_reads_no_hole() {
+        let place = tempfile::tempdir().unwrap();
+        let database = Database::open(place.path()).unwrap();
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_micros(0)));
+        let (files, first) = bundled(&database, &clock).await;
+        let (tell, told) = oneshot::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let (readers, folder) = (database.readers().clone(), Arc::clone(database.folder()));
+        let reading = tokio::spawn(async move {
+            let look = move |connection: &Connection| slot_of(connection, first);
+            let then = move |slot: Option<Slot>| {
+                let slot = slot.ok_or(SqliteError::NotFound)?;
+                let held = tell.send(slot).is_ok() && released.recv().is_err();
+                let mut bundle = File::open(folder.file(slot.bundle))?;
+                let data = read_at(&mut bundle, slot.offset, SIZE as u64)?;
+                Ok((held, data))
+            };
+            readers.read_then(look, then).await
+        });
+        let slot = told.await.unwrap();
+        let sweeping = tokio::spawn(async move { files.sweep(&SweepPolicy::default()).await });
+        let look = move |connection: &Connection| slot_of(connection, first);
+        while database.readers().read(look).await.unwrap().is_some() {}
+        // A sweep that did not wait would have made the hole by now.
+        for _ in 0..100 {
+            database.readers().read(look).await.unwrap();
+        }
+        drop(release);
+        let (held, data) = reading.await.unwrap().unwrap();
+        assert!(held && data == vec![7; SIZE]);
+        assert_eq!(sweeping.await.unwrap().unwrap().files.len(), 1);
+        if cfg!(target_os = "linux") {
+            let mut bundle = File::open(database.folder().file(slot.bundle)).unwrap();
+            let data = read_at(&mut bundle, slot.offset, SIZE as u64).unwrap();
+            assert!(data == vec![0; SIZE]);
+        }
+    }
 }

@@ -211,8 +211,8 @@ impl DataFolder {
     /// published is not taken for one that never will be.
     pub fn files_without_record(&self) -> BTreeSet<String> {
         let files = self.files();
-        let list = "SELECT coalesce(group_concat(lower(hex(file_id))), '') FROM pending_uploads \
-             WHERE placement = 'file'";
+        let list = "SELECT coalesce(group_concat(lower(hex(coalesce(bundle_id, file_id)))), '') \
+             FROM pending_uploads WHERE placement = 'file'";
         let recorded: String = self.value(list);
         let recorded: BTreeSet<_> = recorded.split(',').collect();
         files

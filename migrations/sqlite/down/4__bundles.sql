@@ -1,5 +1,6 @@
 -- The way back from V4: not while there is a bundle, because nothing before knows where its files
--- lie. They are gone 24 hours after the last upload.
+-- lie; they are gone when all that was uploaded has expired. To be run in one transaction, which ends
+-- with the first error.
 
 CREATE TEMP TABLE no_bundle_is_left (bundles INTEGER CHECK (bundles = 0));
 INSERT INTO no_bundle_is_left SELECT count(*) FROM bundles;

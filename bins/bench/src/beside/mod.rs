@@ -5,7 +5,7 @@ mod rival;
 
 use std::collections::BTreeMap;
 
-use crate::cell::Cell;
+use crate::cell::{Cell, Scenario};
 use crate::error::BenchError;
 use crate::figures::{Figure, Figures};
 use crate::load::Yield;
@@ -63,7 +63,9 @@ impl<'a> Beside<'a> {
             let key = (figure, floor.key(cell));
             if !self.rates.contains_key(&key) {
                 let (yielded, remains) = floor.measure(self.host, cell, self.effort).await?;
-                self.remains.push(remains);
+                if cell.scenario == Scenario::Upload {
+                    self.remains.push(remains);
+                }
                 self.rates
                     .insert(key.clone(), Rates::of(&yielded.figures()));
             }

@@ -60,7 +60,7 @@ impl<'a> Groups<'a> {
         while let Ok(first) = jobs.recv() {
             self.write_together(gather(first, jobs));
             checkpoints.check(&self.connection);
-            self.log_length.check(&self.connection);
+            self.log_length.check(&self.connection, &checkpoints);
         }
         drop(checkpoints);
         // Whoever opens the folder next, or copies it, finds all in the database itself.

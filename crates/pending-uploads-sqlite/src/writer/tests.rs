@@ -530,3 +530,16 @@ async fn the_bundle_of_a_commit_that_failed_stays_because_a_crash_may_bring_that
     assert_eq!(numbers(&writer).await, [0_i64; 0]);
     assert_eq!(files_in(place.path()).len(), 1);
 }
+
+#[tokio::test]
+async fn a_bundle_that_cannot_be_noted_leaves_its_files_in_rows() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = Arc::new(Folder::open(place.path()).unwrap());
+    let connection = in_memory();
+    connection.execute_batch("DROP TABLE bundles").unwrap();
+    let writer = Writer::start(connection, folder, ()).unwrap();
+    let answers = put_together(&writer, (0..4).map(bundled)).await;
+    assert!(answers.iter().all(|slot| matches!(slot, Ok(None))));
+    assert_eq!(numbers(&writer).await, [0, 1, 2, 3]);
+    assert_eq!(files_in(place.path()), [0_u64; 0]);
+}

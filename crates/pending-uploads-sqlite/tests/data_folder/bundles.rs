@@ -150,6 +150,33 @@ async fn a_bundle_that_cannot_be_made_leaves_its_files_in_rows() {
 }
 
 #[tokio::test]
+async fn zeros_in_the_place_of_a_file_are_damage_unless_they_are_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = Platform::open(folder.path()).await;
+    let workspace = platform.workspace().await;
+    let files = [
+        vec![0; 100_000],
+        noise(100_000, 1),
+        noise(100_000, 2),
+        noise(100_000, 3),
+    ];
+    let uploads = platform.publish_all(workspace, &files).await;
+    let bundle = folder
+        .path()
+        .join("files")
+        .join(names(folder.path()).pop_first().unwrap());
+    let length = bundle.metadata().unwrap().len();
+    fs::write(&bundle, vec![0; usize::try_from(length).unwrap()]).unwrap();
+    let open = async |upload: &PendingUpload| {
+        let (workspace, file) = (upload.workspace_id, upload.file_id);
+        platform.storage.open(workspace, file).await
+    };
+    assert!(open(&uploads[0]).await.unwrap().bytes.unwrap() == files[0]);
+    let opened = open(&uploads[1]).await;
+    assert!(matches!(opened, Err(Error::Integrity { .. })), "{opened:?}");
+}
+
+#[tokio::test]
 async fn a_bundle_that_is_gone_is_damage_and_its_files_can_be_swept() {
     let folder = tempfile::tempdir().unwrap();
     let platform = Platform::open(folder.path()).await;
