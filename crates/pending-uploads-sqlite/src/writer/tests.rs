@@ -11,7 +11,8 @@ use tokio::task::unconstrained;
 
 use super::groups::{GROUP, GROUP_KIB, commit_failed};
 use super::*;
-use crate::bundle::Slot;
+
+mod bundling;
 
 const TABLE: &str = "CREATE TABLE t (n INTEGER PRIMARY KEY, data BLOB); \
      CREATE TABLE bundles (id BLOB, files INTEGER)";
@@ -443,103 +444,4 @@ async fn somebody_who_reads_for_long_does_not_hold_each_commit_up() {
     writer.write(Promise::BestEffort, insert(81)).await.unwrap();
     let cut = log.metadata().unwrap().len();
     assert!(cut < 1024 * 1024, "{cut} bytes");
-}
-
-/// So many bytes that three of them make no bundle, and four do.
-const SOME: usize = 100_000;
-
-fn bundled(n: i64) -> impl FnMut(&Writing<'_>) -> Result<Option<Slot>, SqliteError> + Send {
-    move |writing| {
-        let slot = writing.put(&vec![b'x'; SOME])?;
-        insert(n)(writing.connection())?;
-        Ok(slot)
-    }
-}
-
-/// Work that puts some bytes each into what is committed together, and what it answers.
-async fn put_together(
-    writer: &Writer,
-    works: impl IntoIterator<
-        Item = impl FnMut(&Writing<'_>) -> Result<Option<Slot>, SqliteError> + Send + 'static,
-    >,
-) -> Vec<Result<Option<Slot>, SqliteError>> {
-    let held = hold(writer).await;
-    let mut writings = Vec::new();
-    for work in works {
-        let place = writer.place(SOME).await.unwrap();
-        writings.push(writer.write_then(place, Promise::Durable, work, || ()));
-    }
-    together(held, writings).await
-}
-
-fn files_in(place: &Path) -> Vec<u64> {
-    let entries = std::fs::read_dir(place.join("files")).unwrap();
-    entries
-        .map(|entry| entry.unwrap().metadata().unwrap().len())
-        .collect()
-}
-
-#[tokio::test]
-async fn what_is_committed_together_lies_in_one_bundle_unless_it_is_little() {
-    let place = tempfile::tempdir().unwrap();
-    let folder = Arc::new(Folder::open(place.path()).unwrap());
-    let writer = Writer::start(in_memory(), folder, ()).unwrap();
-    let little = put_together(&writer, (0..3).map(bundled)).await;
-    assert!(little.iter().all(|slot| matches!(slot, Ok(None))));
-    assert_eq!(files_in(place.path()), [0_u64; 0]);
-
-    let slots = put_together(&writer, (3..7).map(bundled)).await;
-    let slots: Vec<Slot> = slots
-        .into_iter()
-        .map(|slot| slot.unwrap().unwrap())
-        .collect();
-    assert!(slots.iter().all(|slot| slot.bundle == slots[0].bundle));
-    let offsets: Vec<u64> = slots.iter().map(|slot| slot.offset).collect();
-    assert_eq!(offsets, [0, 102_400, 204_800, 307_200]);
-    assert_eq!(files_in(place.path()), [407_200]);
-    let files = |connection: &Connection| {
-        Ok(connection.query_row("SELECT files FROM bundles", [], |row| row.get(0))?)
-    };
-    let files: i64 = writer.write(Promise::BestEffort, files).await.unwrap();
-    assert_eq!(files, 4);
-}
-
-#[tokio::test]
-async fn of_a_group_that_is_done_once_more_no_bundle_is_left() {
-    let place = tempfile::tempdir().unwrap();
-    let folder = Arc::new(Folder::open(place.path()).unwrap());
-    let writer = Writer::start(in_memory(), folder, ()).unwrap();
-    // The last one's number is taken, and that after it has put its bytes into the bundle.
-    let answers = put_together(&writer, [1, 2, 3, 4, 1].map(bundled)).await;
-    assert!(answers[..4].iter().all(|slot| matches!(slot, Ok(None))));
-    assert!(answers[4].is_err());
-    assert_eq!(numbers(&writer).await, [1, 2, 3, 4]);
-    assert_eq!(files_in(place.path()), [0_u64; 0]);
-}
-
-#[tokio::test]
-async fn the_bundle_of_a_commit_that_failed_stays_because_a_crash_may_bring_that_back() {
-    let place = tempfile::tempdir().unwrap();
-    let folder = Arc::new(Folder::open(place.path()).unwrap());
-    // The commit after that which only keeps the thread busy.
-    let (connection, _) = asking(|number| number == 1);
-    let writer = Writer::start(connection, folder, ()).unwrap();
-    for answer in put_together(&writer, (0..4).map(bundled)).await {
-        assert!(matches!(answer, Err(SqliteError::Commit(..))), "{answer:?}");
-    }
-    assert_eq!(numbers(&writer).await, [0_i64; 0]);
-    assert_eq!(files_in(place.path()).len(), 1);
-}
-
-#[tokio::test]
-async fn a_bundle_that_cannot_be_noted_leaves_its_files_in_rows() {
-    let place = tempfile::tempdir().unwrap();
-    let folder = Arc::new(Folder::open(place.path()).unwrap());
-    let connection = in_memory();
-    connection.execute_batch("DROP TABLE bundles").unwrap();
-    let writer = Writer::start(connection, folder, ()).unwrap();
-    let answers = put_together(&writer, (0..4).map(bundled)).await;
-    assert!(answers.iter().all(|slot| matches!(slot, Ok(None))));
-    assert_eq!(numbers(&writer).await, [0, 1, 2, 3]);
-    assert_eq!(files_in(place.path()), [0_u64; 0]);
 }
