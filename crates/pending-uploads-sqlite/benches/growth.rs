@@ -11,6 +11,7 @@
     reason = "a benchmark fails by panicking, prints its table, and rounds"
 )]
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -73,6 +74,10 @@ async fn fill(folder: &Path, files: i64) {
         }
     }
     connection.execute_batch("COMMIT").unwrap();
+    drop(connection);
+    // Or the first checkpoint of what is measured would do it.
+    let database = File::open(folder.join("pending-uploads.sqlite3")).unwrap();
+    database.sync_all().unwrap();
 }
 
 /// The traits on a filled folder.
