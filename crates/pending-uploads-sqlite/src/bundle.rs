@@ -19,7 +19,7 @@ use crate::staged::delete_or_warn;
 
 /// From so many bytes of small files in one commit on there is a bundle, for those of them that are
 /// not too small. Fewer are written twice in less time than it takes to make a file.
-pub(crate) const BUNDLE_BYTES: u64 = 320 * 1024;
+const BUNDLE_BYTES: u64 = 320 * 1024;
 /// The smallest file that goes into one, in bytes.
 const LEAST_BYTES: usize = 16 * 1024;
 /// Each file begins at a multiple of this, so that all of its room can be given back before that of
@@ -83,6 +83,11 @@ impl<'a> Writing<'a> {
             connection,
             bundling: RefCell::new(Bundling::Possible(Arc::clone(folder))),
         }
+    }
+
+    /// Whether all bytes go into rows.
+    pub(crate) fn is_in_rows(&self) -> bool {
+        matches!(*self.bundling.borrow(), Bundling::Rows)
     }
 
     pub(crate) fn connection(&self) -> &'a Connection {

@@ -338,30 +338,18 @@ mod tests {
         use std::time::Duration;
 
         use pending_uploads_core::{
-            ActivityLog, DeliveryMode, Error, Filename, ManualClock, Mimetype, NewActivity,
-            Registrar, Registration, Storage, StorageConfig, StorageExt, SweepPolicy, Timestamp,
-            WorkspaceId, Workspaces,
+            ActivityLog, Error, Filename, ManualClock, Mimetype, NewActivity, Storage,
+            StorageConfig, StorageExt, SweepPolicy, Timestamp,
         };
 
-        use crate::{SqliteActivityLog, SqliteStorage, SqliteWorkspaces};
+        use crate::{SqliteActivityLog, SqliteStorage, testing};
 
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path()).unwrap();
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_micros(0)));
         let files = SqliteStorage::new(&database, StorageConfig::default(), clock.clone());
         let feed = SqliteActivityLog::new(&database, clock.clone());
-        let id = WorkspaceId::generate();
-        let registration = Registration {
-            id,
-            delivery_mode: Some(DeliveryMode::Poll),
-            url: None,
-            agent_card: None,
-        };
-        let workspaces = SqliteWorkspaces::new(&database, clock.clone());
-        workspaces
-            .register(registration, Registrar::Anonymous)
-            .await
-            .unwrap();
+        let id = testing::workspace(&database, &clock).await;
         let stage = async |data: &[u8]| {
             let name = Filename::sanitize("x");
             files.stage(id, name, Mimetype::absent(), data).await

@@ -88,26 +88,18 @@ impl FileWriter {
     pub(crate) async fn finish(mut self, database: &Database) -> Result<(), SqliteError> {
         self.flush(database).await?;
         let (file, _) = self.written().await?;
-        // The system tells of a failed write once: to the sync that meets it.
-        if let Some(ahead) = self.sync_ahead.take() {
-            ahead.await.map_err(|_| SqliteError::Closed)??;
-        }
+        self.synced_ahead().await?;
         database.blocking(move || Ok(file.sync_data()?)).await
     }
 
     /// Begins to sync what is written, if that is much and the sync before has ended.
     async fn sync_ahead(&mut self, database: &Database, file: &File) -> Result<(), SqliteError> {
-        if self.unsynced < SYNCED_AHEAD_BYTES {
+        let is_under_way = |ahead: &JoinHandle<_>| !ahead.is_finished();
+        if self.unsynced < SYNCED_AHEAD_BYTES || self.sync_ahead.as_ref().is_some_and(is_under_way)
+        {
             return Ok(());
         }
-        match self.sync_ahead.take() {
-            Some(ahead) if !ahead.is_finished() => {
-                self.sync_ahead = Some(ahead);
-                return Ok(());
-            }
-            Some(ahead) => ahead.await.map_err(|_| SqliteError::Closed)??,
-            None => {}
-        }
+        self.synced_ahead().await?;
         let Ok(same) = file.try_clone() else {
             // Too many files are open. The last sync does it all.
             return Ok(());
@@ -115,6 +107,15 @@ impl FileWriter {
         self.unsynced = 0;
         self.sync_ahead = Some(database.begin_blocking(move || Ok(same.sync_data()?)));
         Ok(())
+    }
+
+    /// Waits for the sync that has begun. The system tells of a failed write once: to the sync that
+    /// meets it.
+    async fn synced_ahead(&mut self) -> Result<(), SqliteError> {
+        match self.sync_ahead.take() {
+            Some(ahead) => ahead.await.map_err(|_| SqliteError::Closed)?,
+            None => Ok(()),
+        }
     }
 
     /// Sends the burst on its way, once the one before has been written.

@@ -69,18 +69,23 @@ impl Folder {
         database_in(&self.path)
     }
 
-    /// Where the bytes of a larger file lie.
+    /// Opens a file of bytes to read it; none when it is gone.
+    pub(crate) fn open_file(&self, file: FileId) -> io::Result<Option<File>> {
+        match File::open(self.file(file)) {
+            Ok(open) => Ok(Some(open)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where the bytes of a larger file lie, or those of a bundle.
     pub(crate) fn file(&self, file: FileId) -> PathBuf {
         self.path.join(FILES).join(file.to_string())
     }
 
     /// Makes a file of bytes, which nobody else has, for its owner's eyes only.
     pub(crate) fn create(&self, file: FileId) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(self.file(file))
+        private().create_new(true).open(self.file(file))
     }
 
     /// Gives the room of a stretch of a file back to the disk, where the file system can do that;
@@ -170,11 +175,16 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
 
 /// Opens a file as it is; makes it, for its owner's eyes only, if it is not there.
 fn open_private(path: &Path) -> io::Result<File> {
+    private().create(true).truncate(false).open(path)
+}
+
+/// Writes to files that are for their owner's eyes only when they are made.
+fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true);
+    options.write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options
 }
 
 fn make_private_dir(path: &Path) -> io::Result<()> {

@@ -39,6 +39,8 @@ mod staged;
 mod stats;
 mod storage;
 mod sweep;
+#[cfg(test)]
+mod testing;
 mod workspaces;
 mod writer;
 

@@ -202,12 +202,11 @@ mod tests {
     use std::time::Duration;
 
     use pending_uploads_core::{
-        DeliveryMode, Error, FileId, Filename, ManualClock, Mimetype, Registrar, Registration,
-        Result, Storage, StorageConfig, StorageExt, Workspaces,
+        Error, FileId, Filename, ManualClock, Mimetype, Result, Storage, StorageConfig, StorageExt,
     };
 
     use super::*;
-    use crate::{Database, SqliteStorage, SqliteWorkspaces};
+    use crate::{Database, SqliteStorage, testing};
 
     const QUOTA: Quota = Quota {
         waiting_bytes: 10,
@@ -227,17 +226,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let database = Database::open(folder.path()).unwrap();
             let clock = Arc::new(ManualClock::starting_at(Timestamp::from_micros(0)));
-            let workspace = WorkspaceId::generate();
-            let registration = Registration {
-                id: workspace,
-                delivery_mode: Some(DeliveryMode::Poll),
-                url: None,
-                agent_card: None,
-            };
-            SqliteWorkspaces::new(&database, clock.clone())
-                .register(registration, Registrar::Anonymous)
-                .await
-                .unwrap();
+            let workspace = testing::workspace(&database, &clock).await;
             let config = StorageConfig {
                 quota: QUOTA,
                 ..StorageConfig::default()

@@ -1,7 +1,6 @@
 //! The store of files: look-ups on the narrow table, reads in windows.
 
 use std::fs::File;
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -275,10 +274,8 @@ fn take(
         AtOnce::Row(data) => return Ok(Some(data.into())),
         AtOnce::Bundle(slot) => slot,
     };
-    let mut bundle = match File::open(folder.file(slot.bundle)) {
-        Ok(bundle) => bundle,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
+    let Some(mut bundle) = folder.open_file(slot.bundle)? else {
+        return Ok(None);
     };
     let data = files::read_at(&mut bundle, slot.offset, upload.size_bytes)?;
     let may_be_hole = data.iter().all(|byte| *byte == 0);
@@ -349,26 +346,19 @@ impl Reader {
         let look = move |connection: &Connection| {
             find(connection, key(workspace, file, now), start, end, whole)
         };
-        let take = move |found| match found {
-            Found::Bytes(piece) => Ok(Some(Window {
-                piece,
-                end,
-                open: None,
-            })),
-            Found::InFile(name, from) => {
-                match open.map_or_else(|| File::open(folder.file(name)), Ok) {
-                    Ok(mut open) => {
-                        let piece = files::read_at(&mut open, from, end - start)?;
-                        Ok(Some(Window {
-                            piece,
-                            end,
-                            open: Some(open),
-                        }))
-                    }
-                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                    Err(error) => Err(error.into()),
+        let take = move |found| {
+            let (piece, open) = match found {
+                Found::Bytes(piece) => (piece, None),
+                Found::InFile(name, from) => {
+                    let open = open.map_or_else(|| folder.open_file(name), |open| Ok(Some(open)));
+                    let Some(mut open) = open? else {
+                        return Ok(None);
+                    };
+                    let piece = files::read_at(&mut open, from, end - start)?;
+                    (piece, Some(open))
                 }
-            }
+            };
+            Ok(Some(Window { piece, end, open }))
         };
         match self
             .storage

@@ -221,31 +221,18 @@ mod tests {
     use std::fs::File;
     use std::sync::mpsc;
 
-    use pending_uploads_core::{
-        DeliveryMode, Filename, ManualClock, Mimetype, Registrar, Registration, Storage,
-        StorageConfig, Workspaces,
-    };
+    use pending_uploads_core::{Filename, ManualClock, Mimetype, Storage, StorageConfig};
     use tokio::sync::oneshot;
 
     use super::*;
     use crate::files::read_at;
-    use crate::{SqliteStorage, SqliteWorkspaces};
+    use crate::{SqliteStorage, testing};
 
     const SIZE: usize = 100_000;
 
     /// Publishes four files that lie in one bundle, and acks the first.
     async fn bundled(database: &Database, clock: &Arc<ManualClock>) -> (SqliteStorage, FileId) {
-        let workspace = WorkspaceId::generate();
-        let registration = Registration {
-            id: workspace,
-            delivery_mode: Some(DeliveryMode::Poll),
-            url: None,
-            agent_card: None,
-        };
-        SqliteWorkspaces::new(database, clock.clone())
-            .register(registration, Registrar::Anonymous)
-            .await
-            .unwrap();
+        let workspace = testing::workspace(database, clock).await;
         let files = SqliteStorage::new(database, StorageConfig::default(), clock.clone());
         let mut batch = files.begin(workspace).await.unwrap();
         for _ in 0..4 {

@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::Promise;
 use super::job::{Job, Outcome, Panicked};
-use crate::bundle::{BUNDLE_BYTES, BundleFailed, NewBundle, Writing};
+use crate::bundle::{BundleFailed, NewBundle, Writing};
 use crate::checkpoints::Checkpoints;
 use crate::error::SqliteError;
 use crate::folder::Folder;
@@ -69,20 +69,20 @@ impl<'a> Groups<'a> {
 
     /// Writes jobs in one transaction, or in several when one of them fails.
     fn write_together(&mut self, mut jobs: VecDeque<Job>) {
-        let repeatable = jobs.iter().all(Job::is_repeatable);
-        if jobs.len() == 1 || repeatable {
+        if jobs.len() == 1 || jobs.iter().all(Job::is_repeatable) {
             if let Err(error) = self.begin(&jobs) {
                 return refuse_all(jobs, &error);
             }
             let bytes = jobs.iter().map(Job::bytes).sum();
-            let alone = jobs.len() == 1 && bytes < BUNDLE_BYTES;
             let writing = Writing::of(&self.connection, self.folder, bytes);
+            // What failed with a bundle may go well in rows.
+            let is_over = jobs.len() == 1 && writing.is_in_rows();
             let ran = self.run_together(&writing, &mut jobs);
             match ran.and_then(|()| Ok(writing.seal()?)) {
                 Ok(bundle) => return self.commit(jobs, bundle),
                 Err(Spoiled) => self.roll_back(),
             }
-            if alone {
+            if is_over {
                 return tell_all(jobs, || None);
             }
         }
@@ -186,24 +186,18 @@ impl<'a> Groups<'a> {
     }
 
     fn commit(&self, jobs: VecDeque<Job>, bundle: Option<NewBundle>) {
-        let committed = self.execute("COMMIT");
-        // A commit whose sync failed may come back after a crash: the next open of the folder knows.
-        let may_stay = !matches!(
-            committed.as_ref().map_err(commit_failed),
-            Err(SqliteError::Undone(..))
-        );
-        if let Some(bundle) = bundle
-            && may_stay
-        {
+        let Err(error) = self.execute("COMMIT") else {
+            if let Some(bundle) = bundle {
+                bundle.keep();
+            }
+            return tell_all(jobs, || None);
+        };
+        self.roll_back();
+        if let (SqliteError::Commit(..), Some(bundle)) = (commit_failed(&error), bundle) {
+            // The commit may come back after a crash: the next open of the folder knows.
             bundle.keep();
         }
-        match committed {
-            Ok(()) => tell_all(jobs, || None),
-            Err(error) => {
-                self.roll_back();
-                tell_all(jobs, || Some(commit_failed(&error)));
-            }
-        }
+        tell_all(jobs, || Some(commit_failed(&error)));
     }
 
     /// There is nothing to roll back when SQLite has done it itself.

@@ -6,6 +6,12 @@ use crate::bundle::Slot;
 /// So many bytes that three of them make no bundle, and four do.
 const SOME: usize = 100_000;
 
+/// Starts a writer that makes its bundles in a folder at `place`.
+fn start_in(place: &Path, connection: Connection) -> Writer {
+    let folder = Folder::open(place).unwrap();
+    Writer::start(connection, Arc::new(folder), ()).unwrap()
+}
+
 fn bundled(n: i64) -> impl FnMut(&Writing<'_>) -> Result<Option<Slot>, SqliteError> + Send {
     move |writing| {
         let slot = writing.put(&vec![b'x'; SOME])?;
@@ -40,8 +46,7 @@ fn files_in(place: &Path) -> Vec<u64> {
 #[tokio::test]
 async fn what_is_committed_together_lies_in_one_bundle_unless_it_is_little() {
     let place = tempfile::tempdir().unwrap();
-    let folder = Arc::new(Folder::open(place.path()).unwrap());
-    let writer = Writer::start(in_memory(), folder, ()).unwrap();
+    let writer = start_in(place.path(), in_memory());
     let little = put_together(&writer, (0..3).map(bundled)).await;
     assert!(little.iter().all(|slot| matches!(slot, Ok(None))));
     assert_eq!(files_in(place.path()), [0_u64; 0]);
@@ -65,8 +70,7 @@ async fn what_is_committed_together_lies_in_one_bundle_unless_it_is_little() {
 #[tokio::test]
 async fn of_a_group_that_is_done_once_more_no_bundle_is_left() {
     let place = tempfile::tempdir().unwrap();
-    let folder = Arc::new(Folder::open(place.path()).unwrap());
-    let writer = Writer::start(in_memory(), folder, ()).unwrap();
+    let writer = start_in(place.path(), in_memory());
     // The last one's number is taken, and that after it has put its bytes into the bundle.
     let answers = put_together(&writer, [1, 2, 3, 4, 1].map(bundled)).await;
     assert!(answers[..4].iter().all(|slot| matches!(slot, Ok(None))));
@@ -78,10 +82,9 @@ async fn of_a_group_that_is_done_once_more_no_bundle_is_left() {
 #[tokio::test]
 async fn the_bundle_of_a_commit_that_failed_stays_because_a_crash_may_bring_that_back() {
     let place = tempfile::tempdir().unwrap();
-    let folder = Arc::new(Folder::open(place.path()).unwrap());
     // The commit after that which only keeps the thread busy.
     let (connection, _) = asking(|number| number == 1);
-    let writer = Writer::start(connection, folder, ()).unwrap();
+    let writer = start_in(place.path(), connection);
     for answer in put_together(&writer, (0..4).map(bundled)).await {
         assert!(matches!(answer, Err(SqliteError::Commit(..))), "{answer:?}");
     }
@@ -92,10 +95,9 @@ async fn the_bundle_of_a_commit_that_failed_stays_because_a_crash_may_bring_that
 #[tokio::test]
 async fn a_bundle_that_cannot_be_noted_leaves_its_files_in_rows() {
     let place = tempfile::tempdir().unwrap();
-    let folder = Arc::new(Folder::open(place.path()).unwrap());
     let connection = in_memory();
     connection.execute_batch("DROP TABLE bundles").unwrap();
-    let writer = Writer::start(connection, folder, ()).unwrap();
+    let writer = start_in(place.path(), connection);
     let answers = put_together(&writer, (0..4).map(bundled)).await;
     assert!(answers.iter().all(|slot| matches!(slot, Ok(None))));
     assert_eq!(numbers(&writer).await, [0, 1, 2, 3]);
