@@ -30,6 +30,7 @@ mod group;
 mod hints;
 mod lanes;
 pub mod migrate;
+mod pace;
 mod publish;
 mod publisher;
 mod restoration;
@@ -37,6 +38,7 @@ mod rows;
 mod staged;
 mod stats;
 mod storage;
+mod storing;
 mod sweep;
 mod workspaces;
 

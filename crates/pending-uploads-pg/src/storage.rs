@@ -21,15 +21,24 @@ use crate::database::Database;
 use crate::error::PgError;
 use crate::files::{Acks, Asked, AskedAck, FetchNotes, LookUps, Opens};
 use crate::lanes::Lanes;
+use crate::pace::{Company, Crowd, Member};
 use crate::publish::Publication;
 use crate::publisher::Publishing;
 use crate::rows::{self, upload_columns};
 use crate::stats;
 use crate::sweep;
 
-/// How much of a file one query reads, in bytes. While one window is being sent the next is
-/// fetched, so that twice this is held for each reader.
+/// How much of a file one query reads, in bytes.
 const WINDOW_BYTES: u64 = 512 * 1024;
+
+/// How many windows are read while one is being sent, each over a connection of its own. With one, the
+/// database waits for the reader again and again, unless others are read meanwhile.
+const fn windows_ahead(company: Company) -> usize {
+    match company {
+        Company::Few => 2,
+        Company::Many => 1,
+    }
+}
 
 /// The chunks that hold the bytes from $4 up to $5 of a file that may still be handed over; the
 /// left join tells a file without them from no file. The file is found by its id, and by no other
@@ -56,6 +65,7 @@ pub struct PgStorage {
     config: StorageConfig,
     clock: Arc<dyn Clock>,
     lanes: Arc<AllLanes>,
+    crowds: Arc<Crowds>,
 }
 
 /// What is done for many at once.
@@ -66,6 +76,13 @@ struct AllLanes {
     opens: Lanes<Opens>,
     acks: Lanes<Acks>,
     fetch_notes: Lanes<FetchNotes>,
+}
+
+/// Who does what takes long.
+#[derive(Debug, Default)]
+struct Crowds {
+    writers: Crowd,
+    readers: Crowd,
 }
 
 impl PgStorage {
@@ -92,6 +109,7 @@ impl PgStorage {
             config,
             clock,
             lanes: Arc::new(lanes),
+            crowds: Arc::default(),
         }
     }
 
@@ -115,6 +133,11 @@ impl PgStorage {
 
     pub(crate) fn config(&self) -> &StorageConfig {
         &self.config
+    }
+
+    /// The batches that are stored in bursts.
+    pub(crate) fn writers(&self) -> &Crowd {
+        &self.crowds.writers
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -152,12 +175,15 @@ impl Storage for PgStorage {
             file,
             end: range.end(),
         };
-        let first = reader.window(range.start()).await?;
-        let reading = Reading {
-            next: reader.prefetch(first.end),
-            pieces: first.pieces,
+        let mut reading = Reading {
+            pieces: VecDeque::new(),
+            on_their_way: VecDeque::new(),
+            asked: range.start(),
+            member: self.crowds.readers.join(),
             reader,
         };
+        reading.ask();
+        reading.arrive().await?;
         Ok(try_unfold(reading, Reading::piece).boxed())
     }
 
@@ -231,17 +257,10 @@ struct Reader {
     end: u64,
 }
 
-/// Consecutive pieces of a file, up to the offset `end`.
-struct Window {
-    pieces: VecDeque<Bytes>,
-    end: u64,
-}
-
 impl Reader {
     /// Reads from `start` to the next window border, or to the end.
-    async fn window(&self, start: u64) -> Result<Window, PgError> {
-        let border = (start / WINDOW_BYTES + 1).saturating_mul(WINDOW_BYTES);
-        let end = border.min(self.end);
+    async fn window(&self, start: u64) -> Result<VecDeque<Bytes>, PgError> {
+        let end = self.border(start);
         let offset = |at| i64::try_from(at).map_err(|_| PgError::NotFound);
         let now = SystemTime::from(self.storage.now());
         let rows = self
@@ -268,20 +287,16 @@ impl Reader {
             .collect::<Result<VecDeque<Bytes>, _>>()?;
         let held: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
         if held == end - start {
-            Ok(Window { pieces, end })
+            Ok(pieces)
         } else {
             Err(PgError::Damaged("bytes of a file are missing"))
         }
     }
 
-    /// Starts to read the window after `from`, if there is one.
-    fn prefetch(&self, from: u64) -> Option<JoinHandle<Result<Window, PgError>>> {
-        let reader = self.clone();
-        (from < self.end).then(|| {
-            self.storage
-                .database
-                .spawn(async move { reader.window(from).await })
-        })
+    /// Where the window ends that begins at `start`.
+    fn border(&self, start: u64) -> u64 {
+        let border = (start / WINDOW_BYTES + 1).saturating_mul(WINDOW_BYTES);
+        border.min(self.end)
     }
 }
 
@@ -313,34 +328,51 @@ impl AsRef<[u8]> for ChunkRow {
     }
 }
 
-/// One download: the pieces at hand, and the window that is on its way.
+/// One download: the pieces at hand, and the windows that are on their way.
 struct Reading {
     pieces: VecDeque<Bytes>,
-    next: Option<JoinHandle<Result<Window, PgError>>>,
+    on_their_way: VecDeque<JoinHandle<Result<VecDeque<Bytes>, PgError>>>,
+    /// Where the next window begins that is to be asked for.
+    asked: u64,
+    member: Member,
     reader: Reader,
 }
 
 impl Reading {
     async fn piece(mut self) -> Result<Option<(Bytes, Self)>> {
-        loop {
-            if let Some(piece) = self.pieces.pop_front() {
-                return Ok(Some((piece, self)));
-            }
-            let Some(next) = self.next.take() else {
-                return Ok(None);
-            };
-            let window = next.await.map_err(PgError::from)??;
-            self.next = self.reader.prefetch(window.end);
-            self.pieces = window.pieces;
+        if self.pieces.is_empty() {
+            self.arrive().await?;
+        }
+        Ok(self.pieces.pop_front().map(|piece| (piece, self)))
+    }
+
+    /// Waits for the next window, if there is one, and asks for one more.
+    async fn arrive(&mut self) -> Result<(), PgError> {
+        if let Some(next) = self.on_their_way.pop_front() {
+            self.pieces = next.await??;
+            self.ask();
+        }
+        Ok(())
+    }
+
+    /// Asks for as many windows as may be on their way.
+    fn ask(&mut self) {
+        let ahead = windows_ahead(self.member.company());
+        while self.on_their_way.len() < ahead && self.asked < self.reader.end {
+            let (reader, start) = (self.reader.clone(), self.asked);
+            self.asked = reader.border(start);
+            let window = async move { reader.window(start).await };
+            let database = &self.reader.storage.database;
+            self.on_their_way.push_back(database.spawn(window));
         }
     }
 }
 
-/// A window that nobody waits for need not be read.
+/// Windows that nobody waits for need not be read.
 impl Drop for Reading {
     fn drop(&mut self) {
-        if let Some(next) = &self.next {
-            next.abort();
+        for window in &self.on_their_way {
+            window.abort();
         }
     }
 }

@@ -7,58 +7,14 @@ use std::sync::Arc;
 
 use pending_uploads_core::{
     ActivityLog, ActivityQuery, Batch, Error, FeedStart, Filename, Mimetype, Result, Storage,
-    SystemClock, WorkspaceId,
+    SystemClock,
 };
-use pending_uploads_pg::{PgActivityLog, PgStorage, StorageConfig};
-use pg_cluster::TestDatabase;
-use tokio_postgres::Client;
+use pending_uploads_pg::{PgStorage, StorageConfig};
 
+use crate::staged::{BURST, Staged, publish};
 use crate::support::{self, until};
 
-const BURST: usize = 192 * 1024;
-
-/// Where a batch has stored two bursts.
-struct Staged {
-    files: PgStorage,
-    feed: PgActivityLog,
-    workspace: WorkspaceId,
-    db: Client,
-    _test_database: TestDatabase,
-}
-
 impl Staged {
-    /// The batch has its file open.
-    async fn two_bursts() -> (Self, Box<dyn Batch>) {
-        let test_database = support::migrated().await;
-        let db = support::db_client(&test_database).await;
-        let database = support::connect(&test_database);
-        let clock = Arc::new(SystemClock);
-        let workspace = support::register(&database, clock.clone()).await;
-        let files = PgStorage::new(&database, StorageConfig::default(), clock.clone());
-        let mut batch = files.begin(workspace).await.unwrap();
-        let name = Filename::sanitize("report.pdf");
-        batch.start_file(name, Mimetype::absent()).await.unwrap();
-        batch.write(&vec![7; 2 * BURST]).await.unwrap();
-        let it = Self {
-            files,
-            feed: PgActivityLog::new(&database, clock),
-            workspace,
-            db,
-            _test_database: test_database,
-        };
-        until("two bursts are stored", async || {
-            it.db_number("SELECT coalesce(max(bursts), 0) FROM staged_batches")
-                .await
-                == 2
-        })
-        .await;
-        (it, batch)
-    }
-
-    async fn db_number(&self, sql: &str) -> i64 {
-        self.db.query_one(sql, &[]).await.unwrap().get(0)
-    }
-
     /// Forgets the second burst.
     async fn db_forget_one(&self) {
         self.db
@@ -96,11 +52,6 @@ impl Staged {
         })
         .await;
     }
-}
-
-async fn publish(mut batch: Box<dyn Batch>) -> Result<()> {
-    batch.finish_file().await?;
-    batch.publish().await.map(drop)
 }
 
 /// Another burst, and as much again, before which it has arrived.

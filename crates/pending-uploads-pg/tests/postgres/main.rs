@@ -7,10 +7,12 @@
 
 mod archive;
 mod behaviour;
+mod bursts;
 mod contract;
 mod forgetting;
 mod migrations;
 mod plans;
 mod remembering;
+mod staged;
 mod support;
 mod sweeping;

@@ -1,0 +1,86 @@
+//! Bursts of a batch on their way: two at a time, in their order, and once each, whatever becomes of
+//! the connection that they share.
+
+use std::pin::pin;
+
+use futures_util::poll;
+use pending_uploads_core::{Batch, Storage, StorageExt};
+
+use crate::staged::{BURST, Staged, publish};
+use crate::support::{self, until};
+
+/// Keeps the next bursts from being stored, until the transaction ends.
+const HOLD: &str = "BEGIN; SELECT FROM staged_batches FOR UPDATE";
+
+/// What the bursts that are on their way would have done, had they been committed.
+const STORE_TWO: &str = "INSERT INTO pending_upload_chunks (file_id, seq, data) \
+         SELECT file_ids[1], seq, decode(repeat('08', 65536), 'hex') \
+         FROM staged_batches, generate_series(6, 11) AS seq; \
+     UPDATE staged_batches SET bursts = bursts + 2";
+
+impl Staged {
+    /// Two more bursts are on their way, and the first of them is held.
+    async fn two_on_their_way() -> (Self, Box<dyn Batch>) {
+        let (it, mut batch) = Self::two_bursts().await;
+        it.db.batch_execute(HOLD).await.unwrap();
+        batch.write(&vec![8; 2 * BURST]).await.unwrap();
+        it.one_is_held().await;
+        (it, batch)
+    }
+
+    async fn one_is_held(&self) {
+        until("a burst waits for the batch's row", async || {
+            let held = "SELECT count(*) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            self.db_number(held).await == 1
+        })
+        .await;
+    }
+
+    async fn let_go(&self) {
+        self.db.batch_execute("COMMIT").await.unwrap();
+    }
+
+    /// Asserts that the batch can be published, with all that was written.
+    async fn publishes_whole(self, batch: Box<dyn Batch>, more: usize) {
+        publish(batch).await.unwrap();
+        let files = self.files.list(self.workspace, None, 10).await.unwrap();
+        let bytes = self
+            .files
+            .read_whole(self.workspace, files[0].file_id, u64::MAX);
+        let expected = [vec![7; 2 * BURST], vec![8; 2 * BURST], vec![9; more]].concat();
+        assert!(bytes.await.unwrap() == expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_bursts_are_on_their_way_and_a_third_waits() {
+    let (it, mut batch) = Staged::two_on_their_way().await;
+    {
+        let third = vec![9; BURST];
+        let mut third = pin!(batch.write(&third));
+        assert!(poll!(&mut third).is_pending());
+        it.let_go().await;
+        third.await.unwrap();
+    }
+    it.publishes_whole(batch, BURST).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bursts_whose_connection_was_lost_are_sent_again_in_their_order() {
+    let (it, mut batch) = Staged::two_on_their_way().await;
+    support::db_cut_connections(&it.db).await;
+    it.let_go().await;
+    batch.write(&vec![9; BURST + 1]).await.unwrap();
+    it.publishes_whole(batch, BURST + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bursts_whose_answers_alone_were_lost_are_stored_once() {
+    let (it, mut batch) = Staged::two_on_their_way().await;
+    it.db.batch_execute(STORE_TWO).await.unwrap();
+    support::db_cut_connections(&it.db).await;
+    it.let_go().await;
+    batch.write(&vec![9; BURST + 1]).await.unwrap();
+    it.publishes_whole(batch, BURST + 1).await;
+}
