@@ -7,7 +7,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use pending_uploads_core::{CheckedAck, Clock, FileId, Opened, PendingUpload, Sha256, WorkspaceId};
@@ -366,6 +366,8 @@ pub(crate) struct FetchNotes {
 impl Grouped for FetchNotes {
     type Ask = Asked;
     type Answer = ();
+
+    const GATHERING: Duration = Duration::from_millis(5);
 
     async fn together(
         &self,

@@ -15,7 +15,7 @@ use std::time::Duration;
 use deadpool_postgres::{PoolError, TimeoutType};
 use pending_uploads_core::WorkspaceId;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::batch::Attempt;
 use crate::database::{Database, POOL_WAIT};
@@ -35,6 +35,10 @@ pub(crate) trait Grouped: Debug + Send + Sync + 'static {
 
     /// How many bytes a group carries at the most, unless it is one piece of work.
     const GROUP_BYTES: usize = 1024 * 1024;
+
+    /// How long a lane gathers after a group before it takes the next, unless that is full already:
+    /// for work that nobody waits for.
+    const GATHERING: Duration = Duration::ZERO;
 
     /// Does all of it by one statement; what is answered by none is to be done alone.
     fn together(
@@ -163,10 +167,16 @@ impl<K: Grouped> Lanes<K> {
                     .spawn(self.clone().do_group(database.clone(), group))
                     .await,
             );
-            let mut queue = self.queue();
-            queue
-                .busy
-                .retain(|workspace| !workspaces.contains(workspace));
+            let is_full = {
+                let mut queue = self.queue();
+                queue
+                    .busy
+                    .retain(|workspace| !workspaces.contains(workspace));
+                queue.waiting.len() >= GROUP
+            };
+            if !is_full && !K::GATHERING.is_zero() {
+                sleep(K::GATHERING).await;
+            }
         }
     }
 

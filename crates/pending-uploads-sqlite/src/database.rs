@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use log::info;
 use pending_uploads_core::{FeedSignals, FileId, Hearing, KnownWorkspaces, WorkspaceId};
@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::bundle::Writing;
 use crate::error::{OpenError, SqliteError};
+use crate::fetch_notes::FetchNotes;
 use crate::folder::Folder;
 use crate::readers::Readers;
 use crate::rows::Id;
@@ -46,9 +47,20 @@ struct Inner {
     staged: StagedBatches,
     signals: FeedSignals,
     known: KnownWorkspaces,
+    fetch_notes: FetchNotes,
     runtime: Handle,
     /// Ends with the writing thread.
     writing: watch::Receiver<()>,
+}
+
+/// A data folder that may have been closed meanwhile.
+pub(crate) struct WeakDatabase(Weak<Inner>);
+
+impl WeakDatabase {
+    /// The folder, if it is not closed.
+    pub(crate) fn upgrade(&self) -> Option<Database> {
+        self.0.upgrade().map(|inner| Database { inner })
+    }
 }
 
 impl fmt::Debug for Database {
@@ -95,6 +107,7 @@ impl Database {
             readers,
             signals: FeedSignals::new(),
             known: told_of_changes(),
+            fetch_notes: FetchNotes::default(),
             runtime,
             writing,
         };
@@ -155,6 +168,15 @@ impl Database {
     /// What was lately looked up of workspaces.
     pub(crate) fn known(&self) -> &KnownWorkspaces {
         &self.inner.known
+    }
+
+    pub(crate) fn fetch_notes(&self) -> &FetchNotes {
+        &self.inner.fetch_notes
+    }
+
+    /// A handle that does not keep the folder open.
+    pub(crate) fn downgrade(&self) -> WeakDatabase {
+        WeakDatabase(Arc::downgrade(&self.inner))
     }
 
     /// Runs small work that adds to the feed of `workspace`, if there is room on the disk, and wakes

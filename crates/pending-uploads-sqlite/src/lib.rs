@@ -24,6 +24,7 @@ mod checkpoints;
 mod database;
 mod error;
 mod feed_rows;
+mod fetch_notes;
 mod files;
 mod folder;
 mod inspect;

@@ -71,6 +71,11 @@ impl FromSql for Json {
     }
 }
 
+/// The parameters of every statement about one file of one workspace.
+pub(crate) fn key(workspace: WorkspaceId, file: FileId, now: Timestamp) -> (Id, Id, Time) {
+    (Id(file.as_uuid()), Id(workspace.as_uuid()), Time(now))
+}
+
 /// The columns that [`pending_upload`] reads.
 macro_rules! upload_columns {
     () => {

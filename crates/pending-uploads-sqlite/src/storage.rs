@@ -18,9 +18,10 @@ use crate::batch::SqliteBatch;
 use crate::bundle::Slot;
 use crate::database::Database;
 use crate::error::SqliteError;
+use crate::fetch_notes::{self, FetchNote};
 use crate::files;
 use crate::folder::Folder;
-use crate::rows::{self, Id, Location, Time, location_columns, signed, upload_columns};
+use crate::rows::{self, Id, Location, Time, key, location_columns, signed, upload_columns};
 use crate::stats;
 use crate::sweep;
 use crate::writer::Promise;
@@ -52,9 +53,6 @@ const READABLE: &str = concat!(
      WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NULL AND expires_at > ?3"
 );
 const BYTES: &str = "SELECT substr(data, ?2, ?3) FROM pending_upload_bytes WHERE file_id = ?1";
-
-const MARK_FETCHED: &str = "UPDATE pending_uploads SET fetched_at = ?3 \
-     WHERE file_id = ?1 AND workspace_id = ?2 AND acked_at IS NULL AND expires_at > ?3";
 
 /// ?4 is the digest that the file must have, if it is one.
 const ACK: &str = concat!(
@@ -151,18 +149,13 @@ impl Storage for SqliteStorage {
     }
 
     async fn mark_fetched(&self, workspace: WorkspaceId, file: FileId) -> Result<()> {
-        let now = self.now();
-        let work = move |connection: &Connection| {
-            connection
-                .prepare_cached(MARK_FETCHED)?
-                .execute(key(workspace, file, now))?;
-            Ok(())
+        let at = self.now();
+        let note = FetchNote {
+            workspace,
+            file,
+            at,
         };
-        Ok(self
-            .database
-            .writer()
-            .write(Promise::BestEffort, work)
-            .await?)
+        Ok(fetch_notes::write(&self.database, note).await?)
     }
 
     async fn ack(&self, workspace: WorkspaceId, file: FileId) -> Result<Acked> {
@@ -221,11 +214,6 @@ impl Storage for SqliteStorage {
         let work = move |connection: &Connection| stats::stats(connection, now, staged_files);
         Ok(self.database.readers().read(work).await?)
     }
-}
-
-/// The parameters of every statement about one file of one workspace.
-fn key(workspace: WorkspaceId, file: FileId, now: Timestamp) -> (Id, Id, Time) {
-    (Id(file.as_uuid()), Id(workspace.as_uuid()), Time(now))
 }
 
 /// The bytes that come with a record.

@@ -73,15 +73,54 @@ impl Grouped for Arc<Held> {
     }
 }
 
+/// The same, that nobody waits for.
+#[derive(Debug)]
+struct Unhurried(Arc<Held>);
+
+impl Grouped for Unhurried {
+    type Ask = Ask;
+    type Answer = u32;
+
+    const GATHERING: Duration = Duration::from_millis(5);
+
+    async fn together(
+        &self,
+        database: &Database,
+        asks: &[Ask],
+    ) -> Result<Vec<Option<u32>>, PgError> {
+        self.0.together(database, asks).await
+    }
+
+    async fn alone(&self, database: &Database, ask: Ask, attempt: Attempt) -> Result<u32, PgError> {
+        self.0.alone(database, ask, attempt).await
+    }
+}
+
 /// Lanes that stand still until the test opens the gate.
-struct Scene {
-    lanes: Lanes<Arc<Held>>,
+struct Scene<K: Grouped<Ask = Ask, Answer = u32> = Arc<Held>> {
+    lanes: Lanes<K>,
     held: Arc<Held>,
     database: Database,
 }
 
 impl Scene {
     fn with_patience(patience: Duration) -> Self {
+        Self::of(patience, |held| held)
+    }
+
+    fn new() -> Self {
+        Self::with_patience(Duration::from_hours(1))
+    }
+}
+
+impl Scene<Unhurried> {
+    fn unhurried() -> Self {
+        Self::of(Duration::from_hours(1), Unhurried)
+    }
+}
+
+impl<K: Grouped<Ask = Ask, Answer = u32>> Scene<K> {
+    fn of(patience: Duration, kind: impl FnOnce(Arc<Held>) -> K) -> Self {
         let held = Arc::new(Held {
             gate: Semaphore::new(0),
             groups: Mutex::default(),
@@ -90,14 +129,10 @@ impl Scene {
         // Nobody listens there; these lanes never ask.
         let config = DatabaseConfig::parse("postgres://nobody@127.0.0.1:1/none").unwrap();
         Self {
-            lanes: Lanes::with_patience(Arc::clone(&held), patience),
+            lanes: Lanes::with_patience(kind(Arc::clone(&held)), patience),
             held,
             database: Database::connect(&config).unwrap(),
         }
-    }
-
-    fn new() -> Self {
-        Self::with_patience(Duration::from_hours(1))
     }
 
     /// Asks, and returns once the work is queued or taken.
@@ -287,4 +322,40 @@ async fn a_panic_is_told_to_who_asked_and_stops_nobody_else() {
         assert!(matches!(asked, Err(PgError::Stopped)), "{asked:?}");
     }
     assert_eq!(scene.ask(1).await.await.unwrap().unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_nobody_waits_for_is_gathered_between_groups() {
+    let scene = Scene::unhurried();
+    scene.open_the_gate();
+    scene.fill_the_lanes().await;
+    let first = scene.ask(1).await;
+    // As long as there is something to do, the clock stands still.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(scene.later_groups(), Vec::<Vec<u32>>::new());
+    let second = scene.ask(2).await;
+    for asked in [first, second] {
+        asked.await.unwrap().unwrap();
+    }
+    assert_eq!(scene.later_groups(), [[1, 2]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_group_is_not_gathered_for() {
+    let scene = Scene::unhurried();
+    scene.fill_the_lanes().await;
+    let mut asked = Vec::new();
+    for _ in 0..GROUP {
+        asked.push(scene.ask(1).await);
+    }
+    scene.open_the_gate();
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(scene.later_groups(), [vec![1; GROUP]]);
+    for asked in asked {
+        asked.await.unwrap().unwrap();
+    }
 }
