@@ -200,6 +200,12 @@ impl Database {
         Ok(self.inner.pool.get().await?)
     }
 
+    /// Whether somebody waits for a connection, and no more can be made.
+    pub(crate) fn is_short_of_connections(&self) -> bool {
+        let pool = self.inner.pool.status();
+        pool.size >= pool.max_size && pool.waiting > 0
+    }
+
     /// Runs a statement that may be repeated: when its connection turns out to have been lost, it is
     /// sent again on another. A pool may hold several that a restart of the server has ended.
     pub(crate) async fn query(

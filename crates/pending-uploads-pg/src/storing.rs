@@ -125,44 +125,68 @@ impl Storing {
     }
 }
 
+/// What is to be done when a flight is over, in this order.
+#[derive(Debug, Default)]
+struct Landing {
+    /// What is to be sent again: the connection was lost.
+    again: Vec<Sent>,
+    /// What may not follow on the same connection, because somebody else waits for one.
+    held_back: Option<Sent>,
+}
+
 async fn store(storage: PgStorage, mut bursts: UnboundedReceiver<Sent>) -> Result<(), PgError> {
-    while let Some(first) = bursts.recv().await {
-        for (burst, _places) in fly(&storage, &mut bursts, first).await? {
+    let mut next = bursts.recv().await;
+    while let Some(first) = next {
+        let landing = fly(&storage, &mut bursts, first).await?;
+        for (burst, _places) in landing.again {
             burst.store_again(&storage).await?;
         }
+        next = match landing.held_back {
+            Some(held_back) => Some(held_back),
+            None => bursts.recv().await,
+        };
     }
     Ok(())
 }
 
-/// Stores bursts over one connection, as long as the next is there before the last has been answered.
-/// Answers those that are to be sent again, in their order.
+/// Stores bursts over one connection, as long as the next is there before the last has been answered,
+/// and nobody else waits for a connection.
 async fn fly(
     storage: &PgStorage,
     bursts: &mut UnboundedReceiver<Sent>,
     first: Sent,
-) -> Result<Vec<Sent>, PgError> {
+) -> Result<Landing, PgError> {
+    let mut landing = Landing::default();
     let connection = match Connection::open(storage).await {
-        Err(error) if error.is_transient() => return Ok(vec![first]),
+        Err(error) if error.is_transient() => {
+            landing.again.push(first);
+            return Ok(landing);
+        }
         opened => opened?,
     };
-    let (mut flying, mut again) = (FuturesOrdered::new(), Vec::new());
+    let mut flying = FuturesOrdered::new();
     flying.push_back(connection.attempt(storage, first));
     while !flying.is_empty() {
+        let may_follow = landing.again.is_empty() && landing.held_back.is_none();
         // What is flying is polled first, so that it is sent before what comes next.
         tokio::select! {
             biased;
             Some((sent, outcome)) = flying.next() => match outcome {
                 // Behind one that was not stored none was: it did not find what it expects.
-                _ if !again.is_empty() => again.push(sent),
-                Err(error) if error.is_transient() => again.push(sent),
+                _ if !landing.again.is_empty() => landing.again.push(sent),
+                Err(error) if error.is_transient() => landing.again.push(sent),
                 outcome => outcome?,
             },
-            Some(next) = bursts.recv(), if again.is_empty() => {
-                flying.push_back(connection.attempt(storage, next));
+            Some(next) = bursts.recv(), if may_follow => {
+                if storage.database().is_short_of_connections() {
+                    landing.held_back = Some(next);
+                } else {
+                    flying.push_back(connection.attempt(storage, next));
+                }
             }
         }
     }
-    Ok(again)
+    Ok(landing)
 }
 
 struct Connection {

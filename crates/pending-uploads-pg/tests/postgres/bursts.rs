@@ -1,6 +1,7 @@
 //! Bursts of a batch on their way: two at a time, in their order, and once each, whatever becomes of
 //! the connection that they share.
 
+use std::num::NonZeroUsize;
 use std::pin::pin;
 
 use futures_util::poll;
@@ -11,6 +12,10 @@ use crate::support::{self, until};
 
 /// Keeps the next bursts from being stored, until the transaction ends.
 const HOLD: &str = "BEGIN; SELECT FROM staged_batches FOR UPDATE";
+
+/// Keeps the second of them from being stored, until the transaction ends.
+const HOLD_THE_SECOND: &str = "BEGIN; INSERT INTO pending_upload_chunks (file_id, seq, data) \
+     SELECT file_ids[1], 9, '\\x00' FROM staged_batches";
 
 /// What the bursts that are on their way would have done, had they been committed.
 const STORE_TWO: &str = "INSERT INTO pending_upload_chunks (file_id, seq, data) \
@@ -83,4 +88,24 @@ async fn bursts_whose_answers_alone_were_lost_are_stored_once() {
     it.let_go().await;
     batch.write(&vec![9; BURST + 1]).await.unwrap();
     it.publishes_whole(batch, BURST + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_a_connection_gets_it_before_the_next_burst() {
+    let (it, mut batch) = Staged::two_bursts_over(NonZeroUsize::MIN).await;
+    let other = support::db_client(&it.test_database).await;
+    other.batch_execute(HOLD_THE_SECOND).await.unwrap();
+    it.db.batch_execute(HOLD).await.unwrap();
+    batch.write(&vec![8; BURST]).await.unwrap();
+    it.one_is_held().await;
+    // It waits for the only connection, and the second burst may not follow the first on that.
+    {
+        let mut list = pin!(it.files.list(it.workspace, None, 10));
+        assert!(poll!(&mut list).is_pending());
+        batch.write(&vec![8; BURST]).await.unwrap();
+        it.let_go().await;
+        assert_eq!(list.await.unwrap(), []);
+    }
+    other.batch_execute("ROLLBACK").await.unwrap();
+    it.publishes_whole(batch, 0).await;
 }

@@ -1,9 +1,10 @@
 //! A batch that has stored two bursts, for the tests of what becomes of it.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use pending_uploads_core::{Batch, Filename, Mimetype, Result, Storage, SystemClock, WorkspaceId};
-use pending_uploads_pg::{PgActivityLog, PgStorage, StorageConfig};
+use pending_uploads_pg::{Database, DatabaseConfig, PgActivityLog, PgStorage, StorageConfig};
 use pg_cluster::TestDatabase;
 use tokio_postgres::Client;
 
@@ -18,15 +19,21 @@ pub(crate) struct Staged {
     pub(crate) feed: PgActivityLog,
     pub(crate) workspace: WorkspaceId,
     pub(crate) db: Client,
-    _test_database: TestDatabase,
+    pub(crate) test_database: TestDatabase,
 }
 
 impl Staged {
     /// The batch has its file open.
     pub(crate) async fn two_bursts() -> (Self, Box<dyn Batch>) {
+        Self::two_bursts_over(DatabaseConfig::DEFAULT_POOL_SIZE).await
+    }
+
+    /// The same, over so many connections at the most.
+    pub(crate) async fn two_bursts_over(connections: NonZeroUsize) -> (Self, Box<dyn Batch>) {
         let test_database = support::migrated().await;
         let db = support::db_client(&test_database).await;
-        let database = support::connect(&test_database);
+        let config = DatabaseConfig::parse(&test_database.url()).unwrap();
+        let database = Database::connect(&config.with_pool_size(connections)).unwrap();
         let clock = Arc::new(SystemClock);
         let workspace = support::register(&database, clock.clone()).await;
         let files = PgStorage::new(&database, StorageConfig::default(), clock.clone());
@@ -39,7 +46,7 @@ impl Staged {
             feed: PgActivityLog::new(&database, clock),
             workspace,
             db,
-            _test_database: test_database,
+            test_database,
         };
         until("two bursts are stored", async || {
             it.db_number("SELECT coalesce(max(bursts), 0) FROM staged_batches")
