@@ -6,7 +6,7 @@ use pending_uploads_core::FileId;
 use crate::chunks::{CHUNK_BYTES, Chunk};
 use crate::error::PgError;
 
-/// How much is collected before it is sent, in bytes; as much again is on its way meanwhile.
+/// How much is collected before it is sent, in bytes; as much or twice as much is on its way meanwhile.
 pub(crate) const BURST_BYTES: usize = 192 * 1024;
 
 /// Chunks on their way: full ones, and the one that is being filled.

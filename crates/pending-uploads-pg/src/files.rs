@@ -367,7 +367,7 @@ impl Grouped for FetchNotes {
     type Ask = Asked;
     type Answer = ();
 
-    const GATHERING: Duration = Duration::from_millis(5);
+    const PAUSE: Duration = Duration::from_millis(5);
 
     async fn together(
         &self,

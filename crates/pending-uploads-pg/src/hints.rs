@@ -29,8 +29,8 @@ pub(crate) const CHANNEL: &str = "pending_uploads_feed";
 const WORKSPACES_CHANNEL: &str = "pending_uploads_workspaces";
 /// How many hints may be waiting to be sent. More are dropped: the slow poll makes up for them.
 const QUEUED_HINTS: usize = 4096;
-/// How long hints are gathered after some were sent. The first of them all waits for nothing.
-const GATHERING: Duration = Duration::from_millis(5);
+/// How long hints are gathered after some were sent; one that comes later than that is sent at once.
+const PAUSE: Duration = Duration::from_millis(5);
 /// How often the counters of waited-for feeds are looked at.
 const SLOW_POLL: Duration = Duration::from_secs(3);
 /// How long the listener pauses before it connects again.
@@ -176,7 +176,7 @@ async fn send_hints(
             .collect();
         let hints: Vec<String> = hints.into_iter().collect();
         client.execute(&notify, &[&CHANNEL, &hints]).await?;
-        sleep(GATHERING).await;
+        sleep(PAUSE).await;
     }
     Ok(())
 }

@@ -36,9 +36,9 @@ pub(crate) trait Grouped: Debug + Send + Sync + 'static {
     /// How many bytes a group carries at the most, unless it is one piece of work.
     const GROUP_BYTES: usize = 1024 * 1024;
 
-    /// How long a lane gathers after a group before it takes the next, unless that is full already:
-    /// for work that nobody waits for.
-    const GATHERING: Duration = Duration::ZERO;
+    /// How long a lane pauses after a group, unless the next is full already, so that more goes
+    /// together: for work that no request waits for.
+    const PAUSE: Duration = Duration::ZERO;
 
     /// Does all of it by one statement; what is answered by none is to be done alone.
     fn together(
@@ -174,8 +174,8 @@ impl<K: Grouped> Lanes<K> {
                     .retain(|workspace| !workspaces.contains(workspace));
                 queue.waiting.len() >= GROUP
             };
-            if !is_full && !K::GATHERING.is_zero() {
-                sleep(K::GATHERING).await;
+            if !is_full && !K::PAUSE.is_zero() {
+                sleep(K::PAUSE).await;
             }
         }
     }

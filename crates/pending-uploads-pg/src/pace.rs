@@ -1,7 +1,8 @@
 //! How much one upload or one fetch has on its way at once: more while there are few of them.
 //!
 //! A database that is kept waiting by the only one does nothing. Where many are under way, others fill
-//! the pauses, and what each holds in memory is what counts.
+//! the pauses, and what each holds in memory is what counts. One whose peer is slow counts as well: it
+//! may be in haste at any moment.
 
 use std::sync::Arc;
 

@@ -77,7 +77,7 @@ impl Staged {
         let storing = self
             .storing
             .get_or_insert_with(|| Storing::start(&self.storage));
-        let places = storing.places(member.company()).await;
+        let places = storing.wait_for_places(member.company(), &chunks).await;
         let after = self.staging.bursts() + i64::from(!chunks.is_empty());
         self.touched_at = self.storage.now();
         let burst = StagedBurst {

@@ -30,11 +30,12 @@ const STAGING_TABLES: [&str; 2] = ["staged_batches", "pending_upload_chunks"];
 /// How many bursts of a batch are on their way at the most.
 const PLACES: u32 = 2;
 
-/// How many of these places a burst takes: where many are stored, one burst of each is on its way.
-const fn places_of(company: Company) -> u32 {
+/// How many of these places a burst takes: where many are stored, one burst of each is on its way, and
+/// one without chunks goes alone.
+fn places_of(company: Company, chunks: &[Chunk]) -> u32 {
     match company {
-        Company::Few => 1,
-        Company::Many => PLACES,
+        Company::Few if !chunks.is_empty() => 1,
+        Company::Few | Company::Many => PLACES,
     }
 }
 
@@ -59,12 +60,13 @@ const FIRST_BURST: &str = burst!(
      WHERE $5::int8 = 0"
 );
 /// One that is sent again after its answer was lost may find itself counted already, and the one that
-/// was sent behind it, too; its chunks are then found to be there.
+/// was sent behind it, too: its chunks are then found to be there. One that only shows that the batch
+/// is alive has no chunks, and finds the count as it was: none is sent behind it.
 const NEXT_BURST: &str = burst!(
     "UPDATE staged_batches SET file_ids = $3, touched_at = $4, bursts = $6 \
      FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried \
      WHERE batch_id = $1 AND workspace_id = $2 AND abandoned_at IS NULL \
-         AND bursts BETWEEN $5::int8 AND $6::int8 + 1"
+         AND bursts BETWEEN $5::int8 AND $6::int8 + ($6::int8 - $5::int8)"
 );
 
 /// What one statement stores.
@@ -80,18 +82,18 @@ pub(crate) struct StagedBurst {
     pub(crate) chunks: Vec<Chunk>,
 }
 
-/// What stores the bursts of one batch. It ends at the first error, and when it is told to; what was
-/// sent until then is stored also when this value is dropped.
+/// What stores the bursts of one batch. It ends at the first error, and when all is stored that was
+/// sent until [`end`](Self::end) was called, or until this value was dropped.
 #[derive(Debug)]
 pub(crate) struct Storing {
     /// None when there are no more.
-    bursts: Option<UnboundedSender<Sent>>,
+    bursts: Option<UnboundedSender<Queued>>,
     places: Arc<Semaphore>,
     ended: JoinHandle<Result<(), PgError>>,
 }
 
 /// A burst, and the places that it has until it has arrived.
-type Sent = (StagedBurst, OwnedSemaphorePermit);
+type Queued = (StagedBurst, OwnedSemaphorePermit);
 
 impl Storing {
     /// Starts it, with no burst yet.
@@ -106,10 +108,15 @@ impl Storing {
         }
     }
 
-    /// Waits until one more burst may be on its way.
-    pub(crate) async fn places(&self, company: Company) -> Option<OwnedSemaphorePermit> {
-        let places = self.places.clone();
-        places.acquire_many_owned(places_of(company)).await.ok()
+    /// Waits until a burst of these chunks may be on its way.
+    pub(crate) async fn wait_for_places(
+        &self,
+        company: Company,
+        chunks: &[Chunk],
+    ) -> Option<OwnedSemaphorePermit> {
+        let places = places_of(company, chunks);
+        let free = self.places.clone().acquire_many_owned(places).await;
+        free.ok()
     }
 
     /// Sends a burst on its way; false when it has ended for an error.
@@ -125,23 +132,23 @@ impl Storing {
     }
 }
 
-/// What is to be done when a flight is over, in this order.
+/// What is left when no more is sent over a connection, to be done in this order.
 #[derive(Debug, Default)]
-struct Landing {
+struct Left {
     /// What is to be sent again: the connection was lost.
-    again: Vec<Sent>,
+    again: Vec<Queued>,
     /// What may not follow on the same connection, because somebody else waits for one.
-    held_back: Option<Sent>,
+    held_back: Option<Queued>,
 }
 
-async fn store(storage: PgStorage, mut bursts: UnboundedReceiver<Sent>) -> Result<(), PgError> {
+async fn store(storage: PgStorage, mut bursts: UnboundedReceiver<Queued>) -> Result<(), PgError> {
     let mut next = bursts.recv().await;
     while let Some(first) = next {
-        let landing = fly(&storage, &mut bursts, first).await?;
-        for (burst, _places) in landing.again {
+        let left = store_in_a_row(&storage, &mut bursts, first).await?;
+        for (burst, _places) in left.again {
             burst.store_again(&storage).await?;
         }
-        next = match landing.held_back {
+        next = match left.held_back {
             Some(held_back) => Some(held_back),
             None => bursts.recv().await,
         };
@@ -151,64 +158,71 @@ async fn store(storage: PgStorage, mut bursts: UnboundedReceiver<Sent>) -> Resul
 
 /// Stores bursts over one connection, as long as the next is there before the last has been answered,
 /// and nobody else waits for a connection.
-async fn fly(
+async fn store_in_a_row(
     storage: &PgStorage,
-    bursts: &mut UnboundedReceiver<Sent>,
-    first: Sent,
-) -> Result<Landing, PgError> {
-    let mut landing = Landing::default();
+    bursts: &mut UnboundedReceiver<Queued>,
+    first: Queued,
+) -> Result<Left, PgError> {
+    let mut left = Left::default();
     let connection = match Connection::open(storage).await {
         Err(error) if error.is_transient() => {
-            landing.again.push(first);
-            return Ok(landing);
+            left.again.push(first);
+            return Ok(left);
         }
         opened => opened?,
     };
-    let mut flying = FuturesOrdered::new();
-    flying.push_back(connection.attempt(storage, first));
-    while !flying.is_empty() {
-        let may_follow = landing.again.is_empty() && landing.held_back.is_none();
-        // What is flying is polled first, so that it is sent before what comes next.
+    let mut on_their_way = FuturesOrdered::new();
+    on_their_way.push_back(connection.attempt(storage, first));
+    while !on_their_way.is_empty() {
+        let may_follow = left.again.is_empty() && left.held_back.is_none();
+        // What is on its way is polled first, so that it is sent before what comes next.
         tokio::select! {
             biased;
-            Some((sent, outcome)) = flying.next() => match outcome {
+            Some((queued, outcome)) = on_their_way.next() => match outcome {
                 // Behind one that was not stored none was: it did not find what it expects.
-                _ if !landing.again.is_empty() => landing.again.push(sent),
-                Err(error) if error.is_transient() => landing.again.push(sent),
-                outcome => outcome?,
+                _ if !left.again.is_empty() => left.again.push(queued),
+                Err(error) if error.is_transient() => left.again.push(queued),
+                Err(error) => {
+                    // Nobody is to get a connection that is still busy with what was sent behind it.
+                    while on_their_way.next().await.is_some() {}
+                    return Err(error);
+                }
+                Ok(()) => {}
             },
             Some(next) = bursts.recv(), if may_follow => {
                 if storage.database().is_short_of_connections() {
-                    landing.held_back = Some(next);
+                    left.held_back = Some(next);
                 } else {
-                    flying.push_back(connection.attempt(storage, next));
+                    on_their_way.push_back(connection.attempt(storage, next));
                 }
             }
         }
     }
-    Ok(landing)
+    Ok(left)
 }
 
+/// A connection on which both statements are prepared.
 struct Connection {
     client: Object,
-    first: Statement,
-    next: Statement,
+    first_burst: Statement,
+    next_burst: Statement,
 }
 
 impl Connection {
-    /// Both statements are prepared before anything is sent, so that bursts are sent in their order.
+    /// Borrows one. The statements are prepared before anything is sent, so that bursts are sent in
+    /// their order.
     async fn open(storage: &PgStorage) -> Result<Self, PgError> {
         let client = storage.database().client().await?;
         Ok(Self {
-            first: client.prepare_cached(FIRST_BURST).await?,
-            next: client.prepare_cached(NEXT_BURST).await?,
+            first_burst: client.prepare_cached(FIRST_BURST).await?,
+            next_burst: client.prepare_cached(NEXT_BURST).await?,
             client,
         })
     }
 
-    async fn attempt(&self, storage: &PgStorage, sent: Sent) -> (Sent, Result<(), PgError>) {
-        let outcome = sent.0.store(self, storage).await;
-        (sent, outcome)
+    async fn attempt(&self, storage: &PgStorage, queued: Queued) -> (Queued, Result<(), PgError>) {
+        let outcome = queued.0.store(self, storage).await;
+        (queued, outcome)
     }
 }
 
@@ -216,9 +230,9 @@ impl StagedBurst {
     async fn store(&self, connection: &Connection, storage: &PgStorage) -> Result<(), PgError> {
         let before = self.staging.bursts();
         let statement = if before == 0 {
-            &connection.first
+            &connection.first_burst
         } else {
-            &connection.next
+            &connection.next_burst
         };
         let (workspace, touched_at) = (self.workspace.as_uuid(), SystemTime::from(self.touched_at));
         let chunks = ChunkColumns::of(&self.chunks);

@@ -1,5 +1,7 @@
-//! Notes that files were fetched, gathered for a moment: nobody waits for them, and each by itself
+//! Notes that files were fetched, gathered for a moment: no request waits for them, and each by itself
 //! would wake the writing thread and be a transaction.
+//!
+//! A file that is acked within that moment is not noted any more.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use crate::database::Database;
+use crate::database::{Database, WeakDatabase};
 use crate::error::SqliteError;
 use crate::rows::key;
 use crate::writer::Promise;
@@ -48,20 +50,36 @@ pub(crate) async fn write(database: &Database, note: FetchNote) -> Result<(), Sq
         notes.len() == 1
     };
     if is_first {
-        // A database that is closed meanwhile is not kept open for them.
-        let closing = database.downgrade();
-        drop(database.spawn(async move {
-            sleep(GATHERING).await;
-            if let Some(database) = closing.upgrade() {
-                write_gathered(&database).await;
-            }
-        }));
+        let gathering = Gathering(Some(database.downgrade()));
+        drop(database.spawn(gathering.end()));
     }
     told.await.map_err(|_| SqliteError::Closed)?
 }
 
+/// What waits for more notes, and then writes all of them. A database that is closed meanwhile is not
+/// kept open for them.
+struct Gathering(Option<WeakDatabase>);
+
+impl Gathering {
+    async fn end(mut self) {
+        sleep(GATHERING).await;
+        if let Some(database) = self.0.take().and_then(|weak| weak.upgrade()) {
+            write_gathered(&database).await;
+        }
+    }
+}
+
+/// Whoever waits for notes that will not be written is told so: the runtime has been shut down.
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        if let Some(database) = self.0.take().and_then(|weak| weak.upgrade()) {
+            drop(database.fetch_notes().take());
+        }
+    }
+}
+
 async fn write_gathered(database: &Database) {
-    let waiting = std::mem::take(&mut *database.fetch_notes().waiting());
+    let waiting = database.fetch_notes().take();
     let notes = waiting.iter().map(|waiting| waiting.note).collect();
     let written = write_all(database, notes).await;
     for Waiting { note, tell } in waiting {
@@ -87,6 +105,11 @@ async fn write_all(database: &Database, notes: Vec<FetchNote>) -> Result<(), Sql
 }
 
 impl FetchNotes {
+    /// The next note is then the first.
+    fn take(&self) -> Vec<Waiting> {
+        std::mem::take(&mut self.waiting())
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
         // Nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -130,8 +153,12 @@ mod tests {
         let database = Database::open_watched(folder.path(), count_commits).unwrap();
         let workspace = workspace(&database, &Arc::new(SystemClock)).await;
         let before = COMMITS.load(Ordering::Relaxed);
-        let written = join_all((0..100).map(|_| write(&database, note(workspace)))).await;
-        assert!(written.iter().all(Result::is_ok));
+        let mut written = pin!(join_all(
+            (0..100).map(|_| write(&database, note(workspace)))
+        ));
+        assert!(poll!(&mut written).is_pending());
+        assert_eq!(database.fetch_notes().waiting().len(), 100);
+        assert!(written.await.iter().all(Result::is_ok));
         assert_eq!(COMMITS.load(Ordering::Relaxed) - before, 1);
     }
 
@@ -140,13 +167,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path()).unwrap();
         let workspace = workspace(&database, &Arc::new(SystemClock)).await;
-        let closed = database.closed();
         {
             let mut written = pin!(write(&database, note(workspace)));
             assert!(poll!(&mut written).is_pending());
         }
+        let weak = database.downgrade();
         drop(database);
-        closed.await;
-        drop(Database::open(folder.path()).unwrap());
+        assert!(weak.upgrade().is_none());
+    }
+
+    #[test]
+    fn a_note_whose_runtime_ends_is_told_so_and_the_next_one_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let database = {
+            let _entered = runtime.enter();
+            Database::open(folder.path()).unwrap()
+        };
+        runtime.shutdown_background();
+        let elsewhere = tokio::runtime::Runtime::new().unwrap();
+        for _ in 0..2 {
+            let note = note(WorkspaceId::generate());
+            let outcome = elsewhere.block_on(write(&database, note));
+            assert!(matches!(outcome, Err(SqliteError::Closed)), "{outcome:?}");
+        }
     }
 }

@@ -73,7 +73,7 @@ impl Grouped for Arc<Held> {
     }
 }
 
-/// The same, that nobody waits for.
+/// The same, that no request waits for.
 #[derive(Debug)]
 struct Unhurried(Arc<Held>);
 
@@ -81,7 +81,7 @@ impl Grouped for Unhurried {
     type Ask = Ask;
     type Answer = u32;
 
-    const GATHERING: Duration = Duration::from_millis(5);
+    const PAUSE: Duration = Duration::from_millis(5);
 
     async fn together(
         &self,
@@ -325,7 +325,7 @@ async fn a_panic_is_told_to_who_asked_and_stops_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_nobody_waits_for_is_gathered_between_groups() {
+async fn work_that_no_request_waits_for_is_gathered_between_groups() {
     let scene = Scene::unhurried();
     scene.open_the_gate();
     scene.fill_the_lanes().await;

@@ -3,9 +3,16 @@
 
 use std::num::NonZeroUsize;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::poll;
 use pending_uploads_core::{Batch, Storage, StorageExt};
+use pending_uploads_pg::{DatabaseConfig, StorageConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::{TcpListener, TcpStream};
+use url::Url;
 
 use crate::staged::{BURST, Staged, publish};
 use crate::support::{self, until};
@@ -26,7 +33,13 @@ const STORE_TWO: &str = "INSERT INTO pending_upload_chunks (file_id, seq, data) 
 impl Staged {
     /// Two more bursts are on their way, and the first of them is held.
     async fn two_on_their_way() -> (Self, Box<dyn Batch>) {
-        let (it, mut batch) = Self::two_bursts().await;
+        Self::two_on_their_way_by(|url| DatabaseConfig::parse(url).unwrap()).await
+    }
+
+    async fn two_on_their_way_by(
+        config: impl FnOnce(&str) -> DatabaseConfig,
+    ) -> (Self, Box<dyn Batch>) {
+        let (it, mut batch) = Self::two_bursts_by(config, StorageConfig::default()).await;
         it.db.batch_execute(HOLD).await.unwrap();
         batch.write(&vec![8; 2 * BURST]).await.unwrap();
         it.one_is_held().await;
@@ -56,6 +69,50 @@ impl Staged {
         let expected = [vec![7; 2 * BURST], vec![8; 2 * BURST], vec![9; more]].concat();
         assert!(bytes.await.unwrap() == expected);
     }
+}
+
+/// A way to the server at `url` that counts the bytes which go there.
+fn counted(url: &str, count: &Arc<AtomicUsize>) -> DatabaseConfig {
+    let mut counted = Url::parse(url).unwrap();
+    let server = (
+        counted.host_str().unwrap().to_owned(),
+        counted.port().unwrap(),
+    );
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    counted.set_port(Some(port)).unwrap();
+    let (listener, count) = (TcpListener::from_std(listener).unwrap(), count.clone());
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(server.clone()).await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
+            let count = count.clone();
+            tokio::spawn(async move {
+                let mut bytes = vec![0; BURST];
+                while let Ok(read @ 1..) = from_client.read(&mut bytes).await {
+                    to_server.write_all(&bytes[..read]).await.unwrap();
+                    count.fetch_add(read, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    DatabaseConfig::parse(counted.as_str()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_is_sent_before_the_one_before_it_is_answered() {
+    let count = Arc::default();
+    let (it, batch) = Staged::two_on_their_way_by(|url| counted(url, &count)).await;
+    until("both are sent while the first is held", async || {
+        count.load(Ordering::Relaxed) > 4 * BURST
+    })
+    .await;
+    it.one_is_held().await;
+    it.let_go().await;
+    it.publishes_whole(batch, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,9 +147,14 @@ async fn bursts_whose_answers_alone_were_lost_are_stored_once() {
     it.publishes_whole(batch, BURST + 1).await;
 }
 
+fn one_connection(url: &str) -> DatabaseConfig {
+    let config = DatabaseConfig::parse(url).unwrap();
+    config.with_pool_size(NonZeroUsize::MIN)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_a_connection_gets_it_before_the_next_burst() {
-    let (it, mut batch) = Staged::two_bursts_over(NonZeroUsize::MIN).await;
+    let (it, mut batch) = Staged::two_bursts_by(one_connection, StorageConfig::default()).await;
     let other = support::db_client(&it.test_database).await;
     other.batch_execute(HOLD_THE_SECOND).await.unwrap();
     it.db.batch_execute(HOLD).await.unwrap();
@@ -107,5 +169,26 @@ async fn whoever_waits_for_a_connection_gets_it_before_the_next_burst() {
         assert_eq!(list.await.unwrap(), []);
     }
     other.batch_execute("ROLLBACK").await.unwrap();
+    it.publishes_whole(batch, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_behind_a_mere_sign_of_life() {
+    let config = |url: &str| DatabaseConfig::parse(url).unwrap();
+    let silent_at_once = StorageConfig {
+        staging_lease: Duration::ZERO,
+        ..StorageConfig::default()
+    };
+    let (it, mut batch) = Staged::two_bursts_by(config, silent_at_once).await;
+    it.db.batch_execute(HOLD).await.unwrap();
+    batch.write(&[8]).await.unwrap();
+    it.one_is_held().await;
+    {
+        let more = vec![8; 2 * BURST - 1];
+        let mut next = pin!(batch.write(&more));
+        assert!(poll!(&mut next).is_pending());
+        it.let_go().await;
+        next.await.unwrap();
+    }
     it.publishes_whole(batch, 0).await;
 }

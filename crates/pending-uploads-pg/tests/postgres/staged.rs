@@ -1,6 +1,5 @@
 //! A batch that has stored two bursts, for the tests of what becomes of it.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use pending_uploads_core::{Batch, Filename, Mimetype, Result, Storage, SystemClock, WorkspaceId};
@@ -25,18 +24,24 @@ pub(crate) struct Staged {
 impl Staged {
     /// The batch has its file open.
     pub(crate) async fn two_bursts() -> (Self, Box<dyn Batch>) {
-        Self::two_bursts_over(DatabaseConfig::DEFAULT_POOL_SIZE).await
+        Self::two_bursts_by(
+            |url| DatabaseConfig::parse(url).unwrap(),
+            StorageConfig::default(),
+        )
+        .await
     }
 
-    /// The same, over so many connections at the most.
-    pub(crate) async fn two_bursts_over(connections: NonZeroUsize) -> (Self, Box<dyn Batch>) {
+    /// The same, on the terms of both configurations; `config` makes the one of the database's URL.
+    pub(crate) async fn two_bursts_by(
+        config: impl FnOnce(&str) -> DatabaseConfig,
+        storage: StorageConfig,
+    ) -> (Self, Box<dyn Batch>) {
         let test_database = support::migrated().await;
         let db = support::db_client(&test_database).await;
-        let config = DatabaseConfig::parse(&test_database.url()).unwrap();
-        let database = Database::connect(&config.with_pool_size(connections)).unwrap();
+        let database = Database::connect(&config(&test_database.url())).unwrap();
         let clock = Arc::new(SystemClock);
         let workspace = support::register(&database, clock.clone()).await;
-        let files = PgStorage::new(&database, StorageConfig::default(), clock.clone());
+        let files = PgStorage::new(&database, storage, clock.clone());
         let mut batch = files.begin(workspace).await.unwrap();
         let name = Filename::sanitize("report.pdf");
         batch.start_file(name, Mimetype::absent()).await.unwrap();

@@ -15,8 +15,8 @@ use crate::load::{Extent, Worker, Yield, drive};
 
 /// How much of a file one query reads.
 const WINDOW_BYTES: u64 = 512 * 1024;
-/// How many windows of a file are asked for at once: as with ours, one is being handled while the
-/// next is on its way.
+/// How many windows of a file are asked for at once: one is being handled while the next is on its
+/// way. Ours asks for one more, over another connection, while few fetches are under way.
 const WINDOWS_IN_FLIGHT: usize = 2;
 /// How many bytes of files are stored for a load at most, but for the one that is always there.
 const STORED_BYTES: u64 = 1024 * 1024 * 1024;
