@@ -88,7 +88,8 @@ pub trait Storage: Send + Sync {
 
     /// Notes that a waiting file has been handed over to its last byte.
     ///
-    /// Best effort: it may become visible late, and a crash may lose it. A repeated call moves
+    /// Best effort: it may become visible late, and a crash may lose it. A store may gather notes for
+    /// a few milliseconds, so let nobody wait for the answer. A repeated call moves
     /// `fetched_at` on; an acked or expired file is left as it is, without an error. A dropped
     /// future leaves it noted or not.
     ///

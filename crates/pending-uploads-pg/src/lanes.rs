@@ -1,7 +1,8 @@
 //! Lanes: what is asked for while a statement is under way goes together in the next one.
 //!
 //! One request at a time costs a statement for each, as it would anyway. Of many at once, each lane
-//! takes what has gathered, so that a statement, its round trip and its sync are shared. A group
+//! takes what has gathered, so that a statement, its round trip and its sync are shared. What no
+//! request waits for is let gather for a moment. A group
 //! never waits for a lock: what it passed by, and all of a group that failed, is done alone.
 //!
 //! What no lane has taken within the time that a connection is waited for is not done at all, and
