@@ -2,8 +2,8 @@
 //!
 //! One request at a time costs a statement for each, as it would anyway. Of many at once, each lane
 //! takes what has gathered, so that a statement, its round trip and its sync are shared. What no
-//! request waits for is let gather for a moment. A group
-//! never waits for a lock: what it passed by, and all of a group that failed, is done alone.
+//! request waits for is let gather for a moment. A group never waits for a lock: what it passed by, and
+//! all of a group that failed, is done alone.
 //!
 //! What no lane has taken within the time that a connection is waited for is not done at all, and
 //! neither is what nobody waits for any more.
@@ -168,14 +168,14 @@ impl<K: Grouped> Lanes<K> {
                     .spawn(self.clone().do_group(database.clone(), group))
                     .await,
             );
-            let is_full = {
+            let next_is_full = {
                 let mut queue = self.queue();
                 queue
                     .busy
                     .retain(|workspace| !workspaces.contains(workspace));
                 queue.waiting.len() >= GROUP
             };
-            if !is_full && !K::PAUSE.is_zero() {
+            if !next_is_full && !K::PAUSE.is_zero() {
                 sleep(K::PAUSE).await;
             }
         }

@@ -99,12 +99,10 @@ impl Storing {
     /// Starts it, with no burst yet.
     pub(crate) fn start(storage: &PgStorage) -> Self {
         let (sender, bursts) = mpsc::unbounded_channel();
-        let storage_of_task = storage.clone();
-        let store = async move { store(storage_of_task, bursts).await };
         Self {
             bursts: Some(sender),
             places: Arc::new(Semaphore::new(PLACES as usize)),
-            ended: storage.database().spawn(store),
+            ended: storage.database().spawn(store(storage.clone(), bursts)),
         }
     }
 

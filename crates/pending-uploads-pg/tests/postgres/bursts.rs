@@ -3,16 +3,12 @@
 
 use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::poll;
 use pending_uploads_core::{Batch, Storage, StorageExt};
 use pending_uploads_pg::{DatabaseConfig, StorageConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
-use tokio::net::{TcpListener, TcpStream};
-use url::Url;
+use server_harness::FaultProxy;
 
 use crate::staged::{BURST, Staged, publish};
 use crate::support::{self, until};
@@ -71,43 +67,20 @@ impl Staged {
     }
 }
 
-/// A way to the server at `url` that counts the bytes which go there.
-fn counted(url: &str, count: &Arc<AtomicUsize>) -> DatabaseConfig {
-    let mut counted = Url::parse(url).unwrap();
-    let server = (
-        counted.host_str().unwrap().to_owned(),
-        counted.port().unwrap(),
-    );
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    counted.set_port(Some(port)).unwrap();
-    let (listener, count) = (TcpListener::from_std(listener).unwrap(), count.clone());
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let server = TcpStream::connect(server.clone()).await.unwrap();
-            let (mut from_client, mut to_client) = client.into_split();
-            let (mut from_server, mut to_server) = server.into_split();
-            tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
-            let count = count.clone();
-            tokio::spawn(async move {
-                let mut bytes = vec![0; BURST];
-                while let Ok(read @ 1..) = from_client.read(&mut bytes).await {
-                    to_server.write_all(&bytes[..read]).await.unwrap();
-                    count.fetch_add(read, Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    DatabaseConfig::parse(counted.as_str()).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_is_sent_before_the_one_before_it_is_answered() {
-    let count = Arc::default();
-    let (it, batch) = Staged::two_on_their_way_by(|url| counted(url, &count)).await;
+    let mut proxy = None;
+    let (it, batch) = Staged::two_on_their_way_by(|url| {
+        let (server, database) = url.rsplit_once('/').unwrap();
+        let (user, server) = server.rsplit_once('@').unwrap();
+        let proxy = proxy.insert(FaultProxy::start(server));
+        let url = format!("{user}@{}/{database}", proxy.address());
+        DatabaseConfig::parse(&url).unwrap()
+    })
+    .await;
+    let proxy = proxy.unwrap();
     until("both are sent while the first is held", async || {
-        count.load(Ordering::Relaxed) > 4 * BURST
+        proxy.counts().to_server > 4 * BURST as u64
     })
     .await;
     it.one_is_held().await;
