@@ -93,6 +93,18 @@ pub struct Registration {
     pub agent_card: Option<Value>,
 }
 
+impl Registration {
+    /// That of a workspace which polls, and says no more of itself.
+    pub fn polling(id: WorkspaceId) -> Self {
+        Self {
+            id,
+            delivery_mode: Some(DeliveryMode::Poll),
+            url: None,
+            agent_card: None,
+        }
+    }
+}
+
 /// Who asks for a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registrar {

@@ -14,9 +14,9 @@ use futures_util::StreamExt;
 use futures_util::stream::iter;
 use pending_uploads_core::memory::MemoryPlatform;
 use pending_uploads_core::{
-    Acked, DeliveryMode, Error, FileId, Filename, Mimetype, MockBatch, MockStorage, PendingUpload,
-    Quota, Registrar, Registration, Sha256, StagedFile, Storage, StorageExt, StoreName,
-    SystemClock, Timestamp, WorkspaceId, Workspaces,
+    Acked, Error, FileId, Filename, Mimetype, MockBatch, MockStorage, PendingUpload, Quota,
+    Registrar, Registration, Sha256, StagedFile, Storage, StorageExt, StoreName, SystemClock,
+    Timestamp, WorkspaceId, Workspaces,
 };
 
 fn record(workspace_id: WorkspaceId, data: &[u8]) -> PendingUpload {
@@ -72,12 +72,7 @@ async fn memory() -> (Arc<dyn Storage>, WorkspaceId) {
     let day = Duration::from_hours(24);
     let platform = MemoryPlatform::new(Arc::new(SystemClock), day, Quota::default());
     let id = WorkspaceId::generate();
-    let registration = Registration {
-        id,
-        delivery_mode: Some(DeliveryMode::Poll),
-        url: None,
-        agent_card: None,
-    };
+    let registration = Registration::polling(id);
     platform
         .register(registration, Registrar::Admin)
         .await

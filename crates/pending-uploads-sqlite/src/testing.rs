@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pending_uploads_core::{Clock, DeliveryMode, Registrar, Registration, WorkspaceId, Workspaces};
+use pending_uploads_core::{Clock, Registrar, Registration, WorkspaceId, Workspaces};
 
 use crate::{Database, SqliteWorkspaces};
 
@@ -12,12 +12,7 @@ pub(crate) async fn workspace(
     clock: &Arc<impl Clock + 'static>,
 ) -> WorkspaceId {
     let id = WorkspaceId::generate();
-    let registration = Registration {
-        id,
-        delivery_mode: Some(DeliveryMode::Poll),
-        url: None,
-        agent_card: None,
-    };
+    let registration = Registration::polling(id);
     SqliteWorkspaces::new(database, clock.clone())
         .register(registration, Registrar::Anonymous)
         .await

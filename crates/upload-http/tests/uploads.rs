@@ -15,9 +15,9 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use mockall::Sequence;
 use pending_uploads_core::memory::MemoryPlatform;
 use pending_uploads_core::{
-    ActivityLog, ActivityQuery, Delivery, DeliveryMode, Error, FeedStart, FileId, Limits,
-    MockActivityLog, MockBatch, MockStorage, MockWorkspaces, PendingUpload, Quota, QuotaRefusal,
-    Registrar, Registration, Sha256, StagedFile, Stats, Storage, StoreName, SystemClock, Workspace,
+    ActivityLog, ActivityQuery, Delivery, Error, FeedStart, FileId, Limits, MockActivityLog,
+    MockBatch, MockStorage, MockWorkspaces, PendingUpload, Quota, QuotaRefusal, Registrar,
+    Registration, Sha256, StagedFile, Stats, Storage, StoreName, SystemClock, Workspace,
     WorkspaceId, Workspaces,
 };
 use serde_json::{Value, json};
@@ -53,12 +53,7 @@ impl Fixture {
     async fn new() -> Self {
         let memory = memory();
         let workspace = WorkspaceId::generate();
-        let registration = Registration {
-            id: workspace,
-            delivery_mode: Some(DeliveryMode::Poll),
-            url: None,
-            agent_card: None,
-        };
+        let registration = Registration::polling(workspace);
         let registered = memory.register(registration, Registrar::Anonymous).await;
         let token = registered.unwrap().auth_token.unwrap();
         let shared = Arc::new(memory.clone());

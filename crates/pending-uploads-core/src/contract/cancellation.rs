@@ -8,7 +8,7 @@ use futures_util::{FutureExt, TryStreamExt};
 
 use super::support::*;
 use super::{Fixture, Subject, Terms};
-use crate::{BatchMisuse, Error, Registrar, SweepPolicy, WorkspaceId};
+use crate::{BatchMisuse, Error, Registrar, Registration, SweepPolicy, WorkspaceId};
 
 /// How often a call is cut off, each time a little later.
 const CUTS: u32 = 20;
@@ -151,7 +151,7 @@ async fn drop_one_of_each(subject: &Subject, number: u32, upload: &crate::Pendin
     let query = newest();
     cut_off(number, subject.activity.list(workspace, &query)).await;
     cut_off(number, subject.activity.prune(upload.created_at)).await;
-    let fresh = polling(WorkspaceId::generate());
+    let fresh = Registration::polling(WorkspaceId::generate());
     let register = subject.workspaces.register(fresh, Registrar::Anonymous);
     cut_off(number, register).await;
     cut_off(number, subject.workspaces.get(workspace)).await;

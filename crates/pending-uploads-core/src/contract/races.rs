@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::support::*;
 use super::{Fixture, Subject, Terms};
 use crate::{
-    Acked, Activity, ActivityId, ActivityType, Error, FileId, PendingUpload, Registrar, StorageExt,
-    SweepPolicy, SweepReason, WorkspaceId,
+    Acked, Activity, ActivityId, ActivityType, Error, FileId, PendingUpload, Registrar,
+    Registration, StorageExt, SweepPolicy, SweepReason, WorkspaceId,
 };
 
 /// Invariant 3: of many acks at once exactly one is the first, and all tell its time, although the
@@ -324,7 +324,11 @@ pub async fn of_first_registrations_at_once_one_gets_the_token(fixture: &dyn Fix
         let id = WorkspaceId::generate();
         let answers = at_once((0..8).map(|number| {
             let workspaces = subject.either(number).workspaces;
-            async move { workspaces.register(polling(id), Registrar::Anonymous).await }
+            async move {
+                workspaces
+                    .register(Registration::polling(id), Registrar::Anonymous)
+                    .await
+            }
         }))
         .await;
         let mut tokens = Vec::new();
@@ -348,7 +352,11 @@ pub async fn an_admin_who_registers_twice_at_once_gets_one_token(fixture: &dyn F
         let id = WorkspaceId::generate();
         let answers = at_once((0..8).map(|number| {
             let workspaces = subject.either(number).workspaces;
-            async move { workspaces.register(polling(id), Registrar::Admin).await }
+            async move {
+                workspaces
+                    .register(Registration::polling(id), Registrar::Admin)
+                    .await
+            }
         }))
         .await;
         let tokens = answers

@@ -11,9 +11,9 @@ use tokio::time::timeout;
 use super::{Instance, Subject};
 use crate::{
     Acked, Activity, ActivityId, ActivityQuery, ActivityType, Batch, ByteRange, ByteStream, Clock,
-    DeliveryMode, FeedStart, FeedText, FileId, Filename, Mimetype, NewActivity, PageSize,
-    PendingUpload, Registrar, Registration, Result, StagedFile, Storage, StorageExt, SweepPolicy,
-    SweptFile, Timestamp, Token, WorkspaceId,
+    FeedStart, FeedText, FileId, Filename, Mimetype, NewActivity, PageSize, PendingUpload,
+    Registrar, Registration, Result, StagedFile, Storage, StorageExt, SweepPolicy, SweptFile,
+    Timestamp, Token, WorkspaceId,
 };
 
 /// 1 MiB: the most that a batch collects before it asks the store, and that a stream may hold.
@@ -120,16 +120,6 @@ pub(super) fn newest() -> ActivityQuery {
     }
 }
 
-/// The first registration of a workspace that polls.
-pub(super) fn polling(id: WorkspaceId) -> Registration {
-    Registration {
-        id,
-        delivery_mode: Some(DeliveryMode::Poll),
-        url: None,
-        agent_card: None,
-    }
-}
-
 pub(super) fn ids<'a>(uploads: impl IntoIterator<Item = &'a PendingUpload>) -> Vec<FileId> {
     uploads.into_iter().map(|upload| upload.file_id).collect()
 }
@@ -212,7 +202,7 @@ impl Subject {
     pub(super) async fn register_polling(&self, id: WorkspaceId) -> Token {
         let registered = self
             .workspaces
-            .register(polling(id), Registrar::Anonymous)
+            .register(Registration::polling(id), Registrar::Anonymous)
             .await
             .unwrap();
         registered.auth_token.unwrap()

@@ -47,9 +47,21 @@ async fn delivery(subject: &Subject, id: WorkspaceId) -> Delivery {
 pub async fn only_the_first_registration_gets_a_token(fixture: &dyn Fixture) {
     let subject = fixture.subject(Terms::default()).await;
     let id = WorkspaceId::generate();
-    assert!(register(&subject, polling(id)).await.auth_token.is_some());
-    assert!(register(&subject, polling(id)).await.auth_token.is_none());
-    let by_admin = subject.workspaces.register(polling(id), Registrar::Admin);
+    assert!(
+        register(&subject, Registration::polling(id))
+            .await
+            .auth_token
+            .is_some()
+    );
+    assert!(
+        register(&subject, Registration::polling(id))
+            .await
+            .auth_token
+            .is_none()
+    );
+    let by_admin = subject
+        .workspaces
+        .register(Registration::polling(id), Registrar::Admin);
     assert!(by_admin.await.unwrap().auth_token.is_none());
 }
 
@@ -80,7 +92,7 @@ pub async fn a_mode_that_was_never_named_is_push(fixture: &dyn Fixture) {
 pub async fn a_mode_that_is_not_named_again_is_kept(fixture: &dyn Fixture) {
     let subject = fixture.subject(Terms::default()).await;
     let id = WorkspaceId::generate();
-    register(&subject, polling(id)).await;
+    register(&subject, Registration::polling(id)).await;
     let registered = register(&subject, silent(id)).await;
     assert_eq!(registered.delivery_mode, DeliveryMode::Poll);
     assert_eq!(delivery(&subject, id).await, Delivery::Poll);
@@ -99,7 +111,7 @@ pub async fn a_url_that_is_not_named_again_is_kept(fixture: &dyn Fixture) {
     };
     register(&subject, silent(id)).await;
     assert_eq!(delivery(&subject, id).await, expected);
-    register(&subject, polling(id)).await;
+    register(&subject, Registration::polling(id)).await;
     let push_again = Registration {
         delivery_mode: Some(DeliveryMode::Push),
         ..silent(id)
@@ -148,7 +160,7 @@ pub async fn the_inbound_secret_never_changes(fixture: &dyn Fixture) {
     assert!(first.is_some());
     let again = register(&subject, pushing(id, url)).await.inbound_secret;
     assert_eq!(again, first);
-    register(&subject, polling(id)).await;
+    register(&subject, Registration::polling(id)).await;
     let back = register(&subject, pushing(id, url)).await.inbound_secret;
     assert_eq!(back, first);
 }
@@ -157,7 +169,12 @@ pub async fn the_inbound_secret_never_changes(fixture: &dyn Fixture) {
 pub async fn only_a_push_workspace_gets_an_inbound_secret(fixture: &dyn Fixture) {
     let subject = fixture.subject(Terms::default()).await;
     let id = WorkspaceId::generate();
-    assert_eq!(register(&subject, polling(id)).await.inbound_secret, None);
+    assert_eq!(
+        register(&subject, Registration::polling(id))
+            .await
+            .inbound_secret,
+        None
+    );
     let registration = pushing(id, "https://agent.example");
     let pushed = register(&subject, registration).await.inbound_secret;
     assert!(pushed.is_some());

@@ -18,7 +18,7 @@
 //!
 //! use pending_uploads_core::memory::MemoryPlatform;
 //! use pending_uploads_core::{
-//!     DeliveryMode, Filename, Mimetype, Quota, Registrar, Registration, StorageExt, SystemClock,
+//!     Filename, Mimetype, Quota, Registrar, Registration, StorageExt, SystemClock,
 //!     WorkspaceId, Workspaces,
 //! };
 //!
@@ -26,12 +26,7 @@
 //! let day = Duration::from_hours(24);
 //! let platform = MemoryPlatform::new(Arc::new(SystemClock), day, Quota::default());
 //! let workspace = WorkspaceId::generate();
-//! let registration = Registration {
-//!     id: workspace,
-//!     delivery_mode: Some(DeliveryMode::Poll),
-//!     url: None,
-//!     agent_card: None,
-//! };
+//! let registration = Registration::polling(workspace);
 //! platform.register(registration, Registrar::Admin).await?;
 //!
 //! let name = Filename::sanitize("notes.txt");

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pending_uploads_core::{
-    DeliveryMode, FileId, Filename, Mimetype, PendingUpload, Registrar, Registration, Sha256,
-    SystemClock, Timestamp, WorkspaceId, Workspaces,
+    FileId, Filename, Mimetype, PendingUpload, Registrar, Registration, Sha256, SystemClock,
+    Timestamp, WorkspaceId, Workspaces,
 };
 use pg_cluster::TestDatabase;
 
@@ -38,12 +38,7 @@ impl Scene {
     }
 
     async fn workspace(&self) -> WorkspaceId {
-        let registration = Registration {
-            id: WorkspaceId::generate(),
-            delivery_mode: Some(DeliveryMode::Poll),
-            url: None,
-            agent_card: None,
-        };
+        let registration = Registration::polling(WorkspaceId::generate());
         let id = registration.id;
         let workspaces = PgWorkspaces::new(&self.database, Arc::new(SystemClock));
         let registered = workspaces.register(registration, Registrar::Anonymous);

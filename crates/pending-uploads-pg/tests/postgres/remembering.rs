@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pending_uploads_core::{
-    DeliveryMode, Registrar, Registration, SystemClock, Token, WorkspaceId, Workspaces,
-};
+use pending_uploads_core::{Registrar, Registration, SystemClock, Token, WorkspaceId, Workspaces};
 use pending_uploads_pg::PgWorkspaces;
 use pg_cluster::TestDatabase;
 use tokio_postgres::Client;
@@ -41,12 +39,7 @@ impl Known {
             db.query_one(listening, &[]).await.unwrap().get::<_, i64>(0) == 2
         })
         .await;
-        let registration = Registration {
-            id: WorkspaceId::generate(),
-            delivery_mode: Some(DeliveryMode::Poll),
-            url: None,
-            agent_card: None,
-        };
+        let registration = Registration::polling(WorkspaceId::generate());
         let id = registration.id;
         let registered = here.register(registration, Registrar::Anonymous).await;
         Self {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pending_uploads_core::{Clock, DeliveryMode, Registrar, Registration, WorkspaceId, Workspaces};
+use pending_uploads_core::{Clock, Registrar, Registration, WorkspaceId, Workspaces};
 use pending_uploads_pg::{Database, DatabaseConfig, PgWorkspaces, migrate};
 use pg_cluster::TestDatabase;
 use tokio::sync::OnceCell;
@@ -40,13 +40,7 @@ pub(crate) async fn db_client(database: &TestDatabase) -> tokio_postgres::Client
 /// Registers a workspace that polls.
 pub(crate) async fn register(database: &Database, clock: Arc<dyn Clock>) -> WorkspaceId {
     let id = WorkspaceId::generate();
-    let delivery_mode = Some(DeliveryMode::Poll);
-    let registration = Registration {
-        id,
-        delivery_mode,
-        url: None,
-        agent_card: None,
-    };
+    let registration = Registration::polling(id);
     let workspaces = PgWorkspaces::new(database, clock);
     workspaces
         .register(registration, Registrar::Anonymous)

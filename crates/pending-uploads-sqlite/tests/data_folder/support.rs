@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pending_uploads_core::{
-    Activity, ActivityId, ActivityLog, ActivityQuery, Clock, DeliveryMode, FeedStart, FileId,
-    Filename, ListAfter, ManualClock, Mimetype, NewActivity, PageSize, PendingUpload, Registrar,
+    Activity, ActivityId, ActivityLog, ActivityQuery, Clock, FeedStart, FileId, Filename,
+    ListAfter, ManualClock, Mimetype, NewActivity, PageSize, PendingUpload, Registrar,
     Registration, Storage, StorageExt, SweepPolicy, SweptFile, SystemClock, WorkspaceId,
     Workspaces,
 };
@@ -52,12 +52,7 @@ impl Platform {
     /// Registers a workspace that polls.
     pub(crate) async fn workspace(&self) -> WorkspaceId {
         let id = WorkspaceId::generate();
-        let registration = Registration {
-            id,
-            delivery_mode: Some(DeliveryMode::Poll),
-            url: None,
-            agent_card: None,
-        };
+        let registration = Registration::polling(id);
         self.workspaces
             .register(registration, Registrar::Anonymous)
             .await

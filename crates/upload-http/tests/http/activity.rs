@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use pending_uploads_core::memory::MemoryPlatform;
 use pending_uploads_core::{
-    Activity, ActivityLog, ActivityQuery, ActivityStatus, ActivityType, DeliveryMode, Error,
-    FeedStart, FeedText, NewActivity, PageSize, Quota, Registrar, Registration, Result, Seq,
-    Source, SystemClock, Timestamp, WorkspaceId, Workspaces,
+    Activity, ActivityLog, ActivityQuery, ActivityStatus, ActivityType, Error, FeedStart, FeedText,
+    NewActivity, PageSize, Quota, Registrar, Registration, Result, Seq, Source, SystemClock,
+    Timestamp, WorkspaceId, Workspaces,
 };
 use serde_json::{Value, json};
 
@@ -276,12 +276,7 @@ async fn a_reader_of_an_empty_feed_is_answered_with_its_first_row() {
 async fn memory_with_the_workspace() -> MemoryPlatform {
     let day = Duration::from_hours(24);
     let memory = MemoryPlatform::new(Arc::new(SystemClock), day, Quota::default());
-    let registration = Registration {
-        id: workspace(),
-        delivery_mode: Some(DeliveryMode::Poll),
-        url: None,
-        agent_card: None,
-    };
+    let registration = Registration::polling(workspace());
     let registered = memory.register(registration, Registrar::Anonymous).await;
     registered.unwrap();
     memory
