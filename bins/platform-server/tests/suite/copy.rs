@@ -98,9 +98,13 @@ impl Before {
         }
         let (fetched, _) = files.last().unwrap();
         assert_eq!(client.get(&poll.content(fetched)).await.status, 200);
+        let waiting = waiting_once(&client, &poll, |waiting| {
+            waiting.last().unwrap()["fetched_at"].is_string()
+        })
+        .await;
         assert_eq!(send_message(&client, &poll).await, 200);
         Self {
-            waiting: client.waiting(&poll).await,
+            waiting,
             rows: client.feed(&poll, "limit=500").await,
             poll,
             push,
@@ -129,7 +133,11 @@ impl Before {
         assert_eq!((again.status, again.json()), (200, json!({"acked": true})));
         self.check_that_the_feed_goes_on(&client).await;
         self.check_push(server).await;
-        self.waiting = client.waiting(&self.poll).await;
+        self.waiting = waiting_once(&client, &self.poll, |waiting| {
+            let mut files = waiting.iter().zip(&self.waiting);
+            files.all(|(now, before)| now["fetched_at"] != before["fetched_at"])
+        })
+        .await;
     }
 
     async fn check_that_the_feed_goes_on(&mut self, client: &Client) {
@@ -174,6 +182,19 @@ async fn register_push(server: &Server, url: &str) -> (Workspace, String) {
 async fn newest(client: &Client, workspace: &Workspace) -> String {
     let rows = client.feed(workspace, "limit=1").await;
     text(rows.first().unwrap(), "id")
+}
+
+/// What waits, once the fetches are noted in it, which no answer waits for.
+async fn waiting_once(
+    client: &Client,
+    workspace: &Workspace,
+    are_noted: impl Fn(&[Value]) -> bool,
+) -> Vec<Value> {
+    eventually("the fetches are noted", async || {
+        let waiting = client.waiting(workspace).await;
+        are_noted(&waiting).then_some(waiting)
+    })
+    .await
 }
 
 async fn send_message(client: &Client, workspace: &Workspace) -> u16 {

@@ -3,7 +3,6 @@
 
 use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::time::Duration;
 
 use futures_util::poll;
 use pending_uploads_core::{Batch, Storage, StorageExt};
@@ -35,7 +34,7 @@ impl Staged {
     async fn two_on_their_way_by(
         config: impl FnOnce(&str) -> DatabaseConfig,
     ) -> (Self, Box<dyn Batch>) {
-        let (it, mut batch) = Self::two_bursts_by(config, StorageConfig::default()).await;
+        let (it, mut batch) = Self::two_bursts_by(config).await;
         it.db.batch_execute(HOLD).await.unwrap();
         batch.write(&vec![8; 2 * BURST]).await.unwrap();
         it.one_is_held().await;
@@ -127,7 +126,7 @@ fn one_connection(url: &str) -> DatabaseConfig {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_a_connection_gets_it_before_the_next_burst() {
-    let (it, mut batch) = Staged::two_bursts_by(one_connection, StorageConfig::default()).await;
+    let (it, mut batch) = Staged::two_bursts_by(one_connection).await;
     let other = support::db_client(&it.test_database).await;
     other.batch_execute(HOLD_THE_SECOND).await.unwrap();
     it.db.batch_execute(HOLD).await.unwrap();
@@ -147,12 +146,8 @@ async fn whoever_waits_for_a_connection_gets_it_before_the_next_burst() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_behind_a_mere_sign_of_life() {
-    let config = |url: &str| DatabaseConfig::parse(url).unwrap();
-    let silent_at_once = StorageConfig {
-        staging_lease: Duration::ZERO,
-        ..StorageConfig::default()
-    };
-    let (it, mut batch) = Staged::two_bursts_by(config, silent_at_once).await;
+    let (it, mut batch) = Staged::two_bursts().await;
+    it.clock.advance(StorageConfig::default().staging_lease / 2);
     it.db.batch_execute(HOLD).await.unwrap();
     batch.write(&[8]).await.unwrap();
     it.one_is_held().await;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use pending_uploads_core::{Batch, Filename, Mimetype, Result, Storage, SystemClock, WorkspaceId};
+use pending_uploads_core::{
+    Batch, Filename, ManualClock, Mimetype, Result, Storage, Timestamp, WorkspaceId,
+};
 use pending_uploads_pg::{Database, DatabaseConfig, PgActivityLog, PgStorage, StorageConfig};
 use pg_cluster::TestDatabase;
 use tokio_postgres::Client;
@@ -12,8 +14,9 @@ use crate::support::{self, until};
 /// What is stored at once, in bytes.
 pub(crate) const BURST: usize = 192 * 1024;
 
-/// Where a batch has stored two bursts.
+/// Where a batch has stored two bursts, at a time that stands still.
 pub(crate) struct Staged {
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) files: PgStorage,
     pub(crate) feed: PgActivityLog,
     pub(crate) workspace: WorkspaceId,
@@ -24,31 +27,27 @@ pub(crate) struct Staged {
 impl Staged {
     /// The batch has its file open.
     pub(crate) async fn two_bursts() -> (Self, Box<dyn Batch>) {
-        Self::two_bursts_by(
-            |url| DatabaseConfig::parse(url).unwrap(),
-            StorageConfig::default(),
-        )
-        .await
+        Self::two_bursts_by(|url| DatabaseConfig::parse(url).unwrap()).await
     }
 
-    /// The same, on the terms of both configurations; `config` makes the one of the database's URL.
+    /// The same, by the configuration that `config` makes of the database's URL.
     pub(crate) async fn two_bursts_by(
         config: impl FnOnce(&str) -> DatabaseConfig,
-        storage: StorageConfig,
     ) -> (Self, Box<dyn Batch>) {
         let test_database = support::migrated().await;
         let db = support::db_client(&test_database).await;
         let database = Database::connect(&config(&test_database.url())).unwrap();
-        let clock = Arc::new(SystemClock);
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_micros(0)));
         let workspace = support::register(&database, clock.clone()).await;
-        let files = PgStorage::new(&database, storage, clock.clone());
+        let files = PgStorage::new(&database, StorageConfig::default(), clock.clone());
         let mut batch = files.begin(workspace).await.unwrap();
         let name = Filename::sanitize("report.pdf");
         batch.start_file(name, Mimetype::absent()).await.unwrap();
         batch.write(&vec![7; 2 * BURST]).await.unwrap();
         let it = Self {
             files,
-            feed: PgActivityLog::new(&database, clock),
+            feed: PgActivityLog::new(&database, clock.clone()),
+            clock,
             workspace,
             db,
             test_database,
