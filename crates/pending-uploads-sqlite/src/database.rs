@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::bundle::Writing;
 use crate::error::{OpenError, SqliteError};
 use crate::fetch_notes::FetchNotes;
+use crate::files::FileWriters;
 use crate::folder::Folder;
 use crate::readers::Readers;
 use crate::rows::Id;
@@ -45,6 +46,7 @@ struct Inner {
     writer: Writer,
     readers: Readers,
     staged: StagedBatches,
+    file_writers: FileWriters,
     signals: FeedSignals,
     known: KnownWorkspaces,
     fetch_notes: FetchNotes,
@@ -102,6 +104,7 @@ impl Database {
             .map_err(|error| unusable(error.to_string()))?;
         let inner = Inner {
             staged: StagedBatches::new(Arc::clone(&folder), runtime.clone()),
+            file_writers: FileWriters::default(),
             folder,
             writer,
             readers,
@@ -159,6 +162,10 @@ impl Database {
 
     pub(crate) fn staged(&self) -> &StagedBatches {
         &self.inner.staged
+    }
+
+    pub(crate) fn file_writers(&self) -> &FileWriters {
+        &self.inner.file_writers
     }
 
     pub(crate) fn signals(&self) -> &FeedSignals {

@@ -1,41 +1,67 @@
 //! Writing and reading the files beside the database, on threads that may block.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
+#[cfg(target_os = "linux")]
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pending_uploads_core::FileId;
 use tokio::task::JoinHandle;
 
+use crate::appended::{AppendedFile, Burst};
 use crate::database::Database;
 use crate::error::SqliteError;
 use crate::staged::{LeaseWatch, delete_or_warn};
 
-/// How much is collected before it is written, in bytes; as much again is being written meanwhile.
-const BURST_BYTES: usize = 256 * 1024;
+/// How much is collected at the least before it is written, in bytes; as much again is being written
+/// meanwhile. A file that is no larger is written through the cache.
+const LEAST_BURST_BYTES: usize = 256 * 1024;
+
+/// How much is collected at the most: larger writes are no faster.
+const LARGEST_BURST_BYTES: usize = 1024 * 1024;
+
+/// How much all files that are being written collect together as long as there are few enough of
+/// them; as much again is being written meanwhile.
+const ALL_BURSTS_BYTES: usize = 16 * 1024 * 1024;
 
 /// How much is written before a sync of it begins, in bytes. What is synced while the file still
 /// arrives is not waited for at its end.
 const SYNCED_AHEAD_BYTES: usize = 4 * 1024 * 1024;
 
+/// All files of a data folder that are being written: what counts is how many.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FileWriters(Arc<()>);
+
+impl FileWriters {
+    /// How much one of them collects now.
+    fn burst_bytes(&self) -> usize {
+        // One of those who hold it is the folder.
+        let writers = Arc::strong_count(&self.0).saturating_sub(1).max(1);
+        let each = ALL_BURSTS_BYTES / writers.next_power_of_two();
+        each.clamp(LEAST_BURST_BYTES, LARGEST_BURST_BYTES)
+    }
+}
+
 /// A file that is being written.
 #[derive(Debug)]
 pub(crate) struct FileWriter {
+    all: FileWriters,
     output: Output,
-    burst: Vec<u8>,
-    /// How much was written since the last sync began.
-    unsynced: usize,
+    burst: Burst,
+    /// How much of it was in the system's cache when the last sync of it began.
+    synced: usize,
     sync_ahead: Option<JoinHandle<Result<(), SqliteError>>>,
 }
 
 /// Where the file is.
 #[derive(Debug)]
 enum Output {
-    /// Here, with an empty burst to be filled next.
-    AtHand(File, Vec<u8>),
+    /// Here, with a burst whose memory may be filled next.
+    AtHand(AppendedFile, Burst),
     /// On a thread that writes a burst, while the next one is collected.
-    Writing(JoinHandle<Result<(File, Vec<u8>), SqliteError>>),
+    Writing(JoinHandle<Result<(AppendedFile, Burst), SqliteError>>),
     /// A write failed, or its future was dropped.
     Lost,
 }
@@ -58,12 +84,17 @@ impl FileWriter {
             Err(SqliteError::BatchAbandoned)
         };
         let file = database.blocking(create).await?;
-        Ok(Self {
-            output: Output::AtHand(file, Vec::new()),
-            burst: Vec::new(),
-            unsynced: 0,
+        Ok(Self::of(database, AppendedFile::new(file)))
+    }
+
+    fn of(database: &Database, file: AppendedFile) -> Self {
+        Self {
+            all: database.file_writers().clone(),
+            output: Output::AtHand(file, Burst::default()),
+            burst: Burst::of(LEAST_BURST_BYTES),
+            synced: 0,
             sync_ahead: None,
-        })
+        }
     }
 
     /// Adds bytes; whenever a burst is full, waits until the one before it is written.
@@ -73,11 +104,8 @@ impl FileWriter {
         mut data: &[u8],
     ) -> Result<(), SqliteError> {
         while !data.is_empty() {
-            let fits = data.len().min(BURST_BYTES - self.burst.len());
-            let (taken, rest) = data.split_at_checked(fits).unwrap_or((data, &[]));
-            self.burst.extend_from_slice(taken);
-            data = rest;
-            if self.burst.len() == BURST_BYTES {
+            data = self.burst.take(data);
+            if self.burst.is_full() {
                 self.flush(database).await?;
             }
         }
@@ -86,16 +114,26 @@ impl FileWriter {
 
     /// Writes what is left, and returns when all of it is on the disk.
     pub(crate) async fn finish(mut self, database: &Database) -> Result<(), SqliteError> {
-        self.flush(database).await?;
-        let (file, _) = self.written().await?;
+        let (mut file, _) = self.written().await?;
         self.synced_ahead().await?;
-        database.blocking(move || Ok(file.sync_data()?)).await
+        let (folder, burst) = (Arc::clone(database.folder()), self.burst);
+        let end = move || {
+            folder.check_room()?;
+            file.append(&burst)?;
+            Ok(file.sync()?)
+        };
+        database.blocking(end).await
     }
 
-    /// Begins to sync what is written, if that is much and the sync before has ended.
-    async fn sync_ahead(&mut self, database: &Database, file: &File) -> Result<(), SqliteError> {
+    /// Begins to sync what is in the cache, if that is much and the sync before has ended.
+    async fn sync_ahead(
+        &mut self,
+        database: &Database,
+        file: &AppendedFile,
+    ) -> Result<(), SqliteError> {
         let is_under_way = |ahead: &JoinHandle<_>| !ahead.is_finished();
-        if self.unsynced < SYNCED_AHEAD_BYTES || self.sync_ahead.as_ref().is_some_and(is_under_way)
+        if file.in_cache() - self.synced < SYNCED_AHEAD_BYTES
+            || self.sync_ahead.as_ref().is_some_and(is_under_way)
         {
             return Ok(());
         }
@@ -104,7 +142,7 @@ impl FileWriter {
             // Too many files are open. The last sync does it all.
             return Ok(());
         };
-        self.unsynced = 0;
+        self.synced = file.in_cache();
         self.sync_ahead = Some(database.begin_blocking(move || Ok(same.sync_data()?)));
         Ok(())
     }
@@ -120,22 +158,21 @@ impl FileWriter {
 
     /// Sends the burst on its way, once the one before has been written.
     async fn flush(&mut self, database: &Database) -> Result<(), SqliteError> {
-        let (mut file, empty) = self.written().await?;
+        let (mut file, written) = self.written().await?;
         self.sync_ahead(database, &file).await?;
-        self.unsynced += self.burst.len();
-        let mut burst = std::mem::replace(&mut self.burst, empty);
+        let empty = written.emptied(self.all.burst_bytes());
+        let burst = std::mem::replace(&mut self.burst, empty);
         let folder = Arc::clone(database.folder());
         self.output = Output::Writing(database.begin_blocking(move || {
             folder.check_room()?;
-            file.write_all(&burst)?;
-            burst.clear();
+            file.append(&burst)?;
             Ok((file, burst))
         }));
         Ok(())
     }
 
-    /// The file when nothing is being written to it, and an empty burst.
-    async fn written(&mut self) -> Result<(File, Vec<u8>), SqliteError> {
+    /// The file when nothing is being written to it, and the burst that was.
+    async fn written(&mut self) -> Result<(AppendedFile, Burst), SqliteError> {
         match std::mem::replace(&mut self.output, Output::Lost) {
             Output::AtHand(file, burst) => Ok((file, burst)),
             Output::Writing(writing) => writing.await.map_err(|_| SqliteError::Closed)?,
@@ -143,6 +180,18 @@ impl FileWriter {
         }
     }
 }
+
+/// Begins to read so many bytes from an offset on into the system's cache, for a reader who comes for
+/// them soon. It is a hint: what it does not do, reading does.
+#[cfg(target_os = "linux")]
+pub(crate) fn read_ahead(file: &File, offset: u64, length: u64) {
+    use rustix::fs::{Advice, fadvise};
+    fadvise(file, offset, NonZeroU64::new(length), Advice::WillNeed).unwrap_or_default();
+}
+
+/// There is no such hint here that we know.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn read_ahead(_: &File, _: u64, _: u64) {}
 
 /// Reads so many bytes from an offset on.
 pub(crate) fn read_at(file: &mut File, offset: u64, length: u64) -> Result<Bytes, SqliteError> {
@@ -155,5 +204,43 @@ pub(crate) fn read_at(file: &mut File, offset: u64, length: u64) -> Result<Bytes
         Ok(data.into())
     } else {
         Err(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_more_files_are_being_written_the_smaller_are_their_bursts_within_bounds() {
+        let all = FileWriters::default();
+        let mut writers = vec![all.clone(); 16];
+        assert_eq!(all.burst_bytes(), LARGEST_BURST_BYTES);
+        writers.push(all.clone());
+        assert_eq!(all.burst_bytes(), LARGEST_BURST_BYTES / 2);
+        writers.resize(64, all.clone());
+        assert_eq!(all.burst_bytes(), LEAST_BURST_BYTES);
+        writers.resize(1000, all.clone());
+        assert_eq!(all.burst_bytes(), LEAST_BURST_BYTES);
+        writers.truncate(16);
+        assert_eq!(all.burst_bytes(), LARGEST_BURST_BYTES);
+    }
+
+    #[tokio::test]
+    async fn a_large_file_that_goes_through_the_cache_is_synced_while_it_arrives() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        let path = folder.path().join("large");
+        let file = AppendedFile::through_cache(File::create_new(&path).unwrap());
+        let mut writer = FileWriter::of(&database, file);
+        let data: Vec<u8> = (0..=250).cycle().take(2 * SYNCED_AHEAD_BYTES).collect();
+        for piece in data.chunks(100_000) {
+            writer.write(&database, piece).await.unwrap();
+        }
+        assert!(writer.synced >= SYNCED_AHEAD_BYTES, "{}", writer.synced);
+        writer.finish(&database).await.unwrap();
+        assert!(fs::read(path).unwrap() == data);
     }
 }

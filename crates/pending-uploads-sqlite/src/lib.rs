@@ -17,6 +17,7 @@
 //! bytes that a crash could take.
 
 mod activity;
+mod appended;
 mod archive;
 mod batch;
 mod bundle;

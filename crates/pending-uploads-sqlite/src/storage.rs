@@ -27,7 +27,7 @@ use crate::sweep;
 use crate::writer::Promise;
 
 /// How much of a file is read at once, in bytes. While one window is being sent the next is read, so
-/// that twice this is held for each reader.
+/// that twice this is held for each reader; the disk is asked for the one after that.
 const WINDOW_BYTES: u64 = 512 * 1024;
 
 const GET: &str = concat!(
@@ -342,6 +342,9 @@ impl Reader {
                     let Some(mut open) = open? else {
                         return Ok(None);
                     };
+                    if end < whole {
+                        files::read_ahead(&open, from, 2 * WINDOW_BYTES);
+                    }
                     let piece = files::read_at(&mut open, from, end - start)?;
                     (piece, Some(open))
                 }
