@@ -219,6 +219,28 @@ async fn bytes_lie_uncompressed_in_chunks_of_64_kib() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_is_alone_has_two_windows_on_their_way() {
+    let it = Postgres::with_a_workspace().await;
+    let data = [vec![1; MIB], vec![2; MIB]].concat();
+    let upload = it.stage(&data).await;
+    it.db
+        .batch_execute("BEGIN; LOCK pending_upload_chunks")
+        .await
+        .unwrap();
+    let files = it.files.clone();
+    let fetch = tokio::spawn(async move {
+        let bytes = files.read_whole(upload.workspace_id, upload.file_id, u64::MAX);
+        bytes.await
+    });
+    until("two windows wait for the lock", async || {
+        support::db_who_wait_for_locks(&it.db).await == 2
+    })
+    .await;
+    it.db.batch_execute("COMMIT").await.unwrap();
+    assert!(fetch.await.unwrap().unwrap() == data);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_bytes_of_files_of_one_or_two_chunks_come_with_the_record() {
     let it = Postgres::with_a_workspace().await;
     let most = 128 * 1024;

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::pin::pin;
 
 use futures_util::poll;
-use pending_uploads_core::{Batch, Storage, StorageExt};
+use pending_uploads_core::{Batch, Error, Storage, StorageExt};
 use pending_uploads_pg::{DatabaseConfig, StorageConfig};
 use server_harness::FaultProxy;
 
@@ -43,9 +43,7 @@ impl Staged {
 
     async fn one_is_held(&self) {
         until("a burst waits for the batch's row", async || {
-            let held = "SELECT count(*) FROM pg_stat_activity \
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
-            self.db_number(held).await == 1
+            support::db_who_wait_for_locks(&self.db).await == 1
         })
         .await;
     }
@@ -142,6 +140,22 @@ async fn whoever_waits_for_a_connection_gets_it_before_the_next_burst() {
     }
     other.batch_execute("ROLLBACK").await.unwrap();
     it.publishes_whole(batch, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_bursts_that_fail_the_first_ones_error_is_told_and_their_connection_is_whole() {
+    let (it, mut batch) = Staged::two_on_their_way_by(one_connection).await;
+    it.db
+        .batch_execute("DELETE FROM staged_batches")
+        .await
+        .unwrap();
+    it.let_go().await;
+    let outcome = batch.write(&vec![9; 2 * BURST]).await;
+    assert!(
+        matches!(outcome, Err(Error::Unavailable { .. })),
+        "{outcome:?}"
+    );
+    assert_eq!(it.files.list(it.workspace, None, 10).await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,6 +56,16 @@ pub(crate) async fn db_cut_connections(db: &tokio_postgres::Client) {
     db.execute(cut, &[]).await.unwrap();
 }
 
+/// How many connections to the database wait for what another one has locked.
+pub(crate) async fn db_who_wait_for_locks(db: &tokio_postgres::Client) -> i64 {
+    // Within a transaction, which connections there are is else what it was at the first look.
+    let look_anew = "SELECT pg_stat_clear_snapshot()";
+    db.batch_execute(look_anew).await.unwrap();
+    let count = "SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    db.query_one(count, &[]).await.unwrap().get(0)
+}
+
 /// How often a condition is looked at before a test gives up on it.
 const TRIES: usize = 2000;
 
