@@ -14,7 +14,7 @@ const PAGE_BYTES: usize = 4096;
 
 /// Bytes that are collected to be written at once, at an address that a write past the cache may
 /// begin at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Burst {
     /// It is never moved: what is added fits.
     held: Vec<u8>,
@@ -49,21 +49,19 @@ impl Burst {
         self.room == 0
     }
 
-    /// An empty one of so many bytes, in the memory of this one where that fits.
-    pub(crate) fn emptied(mut self, bytes: usize) -> Self {
-        if self.size() != bytes {
-            return Self::of(bytes);
-        }
+    /// An empty one in the memory of this one.
+    pub(crate) fn emptied(mut self) -> Self {
+        self.room = self.size();
         self.held.truncate(self.skipped);
-        self.room = bytes;
         self
     }
 
-    fn size(&self) -> usize {
+    /// How many bytes fit into it when it is empty.
+    pub(crate) fn size(&self) -> usize {
         self.bytes().len() + self.room
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.held.get(self.skipped..).unwrap_or_default()
     }
 }
@@ -223,7 +221,7 @@ mod tests {
                 left = burst.take(left);
                 if burst.is_full() {
                     file.append(&burst).unwrap();
-                    burst = burst.emptied(BURST);
+                    burst = burst.emptied();
                 }
             }
         }
@@ -320,16 +318,14 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_that_is_emptied_keeps_its_memory_unless_its_size_changes() {
+    fn a_burst_that_is_emptied_keeps_its_memory() {
         let mut burst = Burst::of(BURST);
         burst.take(&bytes(BURST));
         let address = burst.bytes().as_ptr();
-        let mut burst = burst.emptied(BURST);
+        let mut burst = burst.emptied();
         assert_eq!(burst.bytes(), b"");
+        burst.take(&bytes(BURST));
+        assert!(burst.is_full());
         assert_eq!(burst.bytes().as_ptr(), address);
-        burst.take(b"x");
-        let mut larger = burst.emptied(2 * BURST);
-        assert_eq!(larger.take(&bytes(2 * BURST)), b"");
-        assert!(larger.is_full());
     }
 }

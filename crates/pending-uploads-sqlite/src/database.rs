@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::bundle::Writing;
 use crate::error::{OpenError, SqliteError};
 use crate::fetch_notes::FetchNotes;
-use crate::files::FileWriters;
+use crate::file_writers::FileWriters;
 use crate::folder::Folder;
 use crate::readers::Readers;
 use crate::rows::Id;

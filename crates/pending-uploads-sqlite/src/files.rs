@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::mem;
 #[cfg(target_os = "linux")]
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -13,36 +14,12 @@ use tokio::task::JoinHandle;
 use crate::appended::{AppendedFile, Burst};
 use crate::database::Database;
 use crate::error::SqliteError;
+use crate::file_writers::FileWriters;
 use crate::staged::{LeaseWatch, delete_or_warn};
-
-/// How much is collected at the least before it is written, in bytes; as much again is being written
-/// meanwhile. A file that is no larger is written through the cache.
-const LEAST_BURST_BYTES: usize = 256 * 1024;
-
-/// How much is collected at the most: larger writes are no faster.
-const LARGEST_BURST_BYTES: usize = 1024 * 1024;
-
-/// How much all files that are being written collect together as long as there are few enough of
-/// them; as much again is being written meanwhile.
-const ALL_BURSTS_BYTES: usize = 16 * 1024 * 1024;
 
 /// How much is written before a sync of it begins, in bytes. What is synced while the file still
 /// arrives is not waited for at its end.
 const SYNCED_AHEAD_BYTES: usize = 4 * 1024 * 1024;
-
-/// All files of a data folder that are being written: what counts is how many.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct FileWriters(Arc<()>);
-
-impl FileWriters {
-    /// How much one of them collects now.
-    fn burst_bytes(&self) -> usize {
-        // One of those who hold it is the folder.
-        let writers = Arc::strong_count(&self.0).saturating_sub(1).max(1);
-        let each = ALL_BURSTS_BYTES / writers.next_power_of_two();
-        each.clamp(LEAST_BURST_BYTES, LARGEST_BURST_BYTES)
-    }
-}
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -58,8 +35,8 @@ pub(crate) struct FileWriter {
 /// Where the file is.
 #[derive(Debug)]
 enum Output {
-    /// Here, with a burst whose memory may be filled next.
-    AtHand(AppendedFile, Burst),
+    /// Here, with nothing written to it yet.
+    AtHand(AppendedFile),
     /// On a thread that writes a burst, while the next one is collected.
     Writing(JoinHandle<Result<(AppendedFile, Burst), SqliteError>>),
     /// A write failed, or its future was dropped.
@@ -90,8 +67,8 @@ impl FileWriter {
     fn of(database: &Database, file: AppendedFile) -> Self {
         Self {
             all: database.file_writers().clone(),
-            output: Output::AtHand(file, Burst::default()),
-            burst: Burst::of(LEAST_BURST_BYTES),
+            output: Output::AtHand(file),
+            burst: database.file_writers().first_burst(),
             synced: 0,
             sync_ahead: None,
         }
@@ -114,15 +91,17 @@ impl FileWriter {
 
     /// Writes what is left, and returns when all of it is on the disk.
     pub(crate) async fn finish(mut self, database: &Database) -> Result<(), SqliteError> {
-        let (mut file, _) = self.written().await?;
+        let mut file = self.written().await?;
         self.synced_ahead().await?;
         let (folder, burst) = (Arc::clone(database.folder()), self.burst);
         let end = move || {
             folder.check_room()?;
             file.append(&burst)?;
-            Ok(file.sync()?)
+            file.sync()?;
+            Ok(burst)
         };
-        database.blocking(end).await
+        self.all.take_back(database.blocking(end).await?);
+        Ok(())
     }
 
     /// Begins to sync what is in the cache, if that is much and the sync before has ended.
@@ -158,10 +137,10 @@ impl FileWriter {
 
     /// Sends the burst on its way, once the one before has been written.
     async fn flush(&mut self, database: &Database) -> Result<(), SqliteError> {
-        let (mut file, written) = self.written().await?;
+        let mut file = self.written().await?;
         self.sync_ahead(database, &file).await?;
-        let empty = written.emptied(self.all.burst_bytes());
-        let burst = std::mem::replace(&mut self.burst, empty);
+        let next = self.all.next_burst();
+        let burst = mem::replace(&mut self.burst, next);
         let folder = Arc::clone(database.folder());
         self.output = Output::Writing(database.begin_blocking(move || {
             folder.check_room()?;
@@ -171,11 +150,15 @@ impl FileWriter {
         Ok(())
     }
 
-    /// The file when nothing is being written to it, and the burst that was.
-    async fn written(&mut self) -> Result<(AppendedFile, Burst), SqliteError> {
-        match std::mem::replace(&mut self.output, Output::Lost) {
-            Output::AtHand(file, burst) => Ok((file, burst)),
-            Output::Writing(writing) => writing.await.map_err(|_| SqliteError::Closed)?,
+    /// The file, when nothing is being written to it.
+    async fn written(&mut self) -> Result<AppendedFile, SqliteError> {
+        match mem::replace(&mut self.output, Output::Lost) {
+            Output::AtHand(file) => Ok(file),
+            Output::Writing(writing) => {
+                let (file, burst) = writing.await.map_err(|_| SqliteError::Closed)??;
+                self.all.take_back(burst);
+                Ok(file)
+            }
             Output::Lost => Err(SqliteError::Closed),
         }
     }
@@ -212,21 +195,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-
-    #[test]
-    fn the_more_files_are_being_written_the_smaller_are_their_bursts_within_bounds() {
-        let all = FileWriters::default();
-        let mut writers = vec![all.clone(); 16];
-        assert_eq!(all.burst_bytes(), LARGEST_BURST_BYTES);
-        writers.push(all.clone());
-        assert_eq!(all.burst_bytes(), LARGEST_BURST_BYTES / 2);
-        writers.resize(64, all.clone());
-        assert_eq!(all.burst_bytes(), LEAST_BURST_BYTES);
-        writers.resize(1000, all.clone());
-        assert_eq!(all.burst_bytes(), LEAST_BURST_BYTES);
-        writers.truncate(16);
-        assert_eq!(all.burst_bytes(), LARGEST_BURST_BYTES);
-    }
 
     #[tokio::test]
     async fn a_large_file_that_goes_through_the_cache_is_synced_while_it_arrives() {

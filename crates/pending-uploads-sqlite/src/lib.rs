@@ -26,6 +26,7 @@ mod database;
 mod error;
 mod feed_rows;
 mod fetch_notes;
+mod file_writers;
 mod files;
 mod folder;
 mod inspect;
