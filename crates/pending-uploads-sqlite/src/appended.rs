@@ -77,8 +77,8 @@ pub(crate) struct AppendedFile {
 /// How bytes get into the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// Through the cache as yet. A file that ends with its first burst is soon written, and is soon
-    /// fetched out of the cache.
+    /// Through the cache, unless the first burst is full. A file that is smaller is soon written, and is
+    /// soon fetched out of the cache.
     Undecided,
     PastCache,
     ThroughCache,
@@ -119,7 +119,7 @@ impl AppendedFile {
             self.way = go_past_cache(&self.file);
         }
         let left = match self.way {
-            Way::PastCache => self.append_pages(burst.bytes())?,
+            Way::PastCache => write_pages(&mut self.file, burst.bytes())?,
             Way::Undecided | Way::ThroughCache => burst.bytes(),
         };
         if left.is_empty() {
@@ -135,23 +135,6 @@ impl AppendedFile {
         self.file.sync_data()
     }
 
-    /// Writes whole pages past the cache, as long as that goes, and answers what is left.
-    fn append_pages<'a>(&mut self, mut left: &'a [u8]) -> io::Result<&'a [u8]> {
-        while let Some((pages, _)) = left.split_at_checked(left.len() - left.len() % PAGE_BYTES)
-            && !pages.is_empty()
-        {
-            match self.file.write(pages) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => left = left.get(written..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // This file system, or this disk, wants to be written to otherwise.
-                Err(error) if error.kind() == ErrorKind::InvalidInput => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(left)
-    }
-
     fn go_through_cache(&mut self) -> io::Result<()> {
         if self.way == Way::PastCache {
             leave_past_cache(&self.file)?;
@@ -159,6 +142,25 @@ impl AppendedFile {
         }
         Ok(())
     }
+}
+
+/// Writes whole pages, as long as they are taken, and answers what is left.
+fn write_pages<'a>(file: &mut impl Write, mut left: &'a [u8]) -> io::Result<&'a [u8]> {
+    while let Some((pages, _)) = left.split_at_checked(left.len() - left.len() % PAGE_BYTES)
+        && !pages.is_empty()
+    {
+        match file.write(pages) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => left = left.get(written..).unwrap_or_default(),
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => {}
+                // This file system, or this disk, wants to be written to otherwise.
+                ErrorKind::InvalidInput | ErrorKind::Unsupported => break,
+                _ => return Err(error),
+            },
+        }
+    }
+    Ok(left)
 }
 
 #[cfg(target_os = "linux")]
@@ -277,12 +279,69 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_ends_with_its_first_burst_is_in_the_cache() {
-        let (mut file, path, _folder) = new_file();
-        let data = bytes(BURST - 1);
-        append_all(&mut file, slice::from_ref(&data));
-        assert_eq!(file.in_cache(), data.len());
-        assert_eq!(fs::read(path).unwrap(), data);
+    fn a_file_that_does_not_fill_its_first_burst_is_in_the_cache_and_one_that_does_is_not() {
+        for (length, way) in [(BURST - 1, Way::Undecided), (BURST, Way::PastCache)] {
+            let (mut file, path, folder) = new_file();
+            let data = bytes(length);
+            append_all(&mut file, slice::from_ref(&data));
+            assert_eq!(fs::read(path).unwrap(), data);
+            if has_way_past_cache(&folder) {
+                assert_eq!(file.way, way);
+            }
+        }
+    }
+
+    /// Answers each write as it is told, and then takes a page each.
+    struct Disk {
+        answers: Vec<io::Result<usize>>,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            let taken = self.answers.pop().unwrap_or(Ok(PAGE_BYTES))?;
+            self.taken.extend_from_slice(&data[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is left of three pages and a byte when the disk answers so, the last one first, and what
+    /// the disk has taken; both together are all bytes in their order.
+    fn left_by(answers: Vec<io::Result<usize>>) -> io::Result<usize> {
+        let (data, taken) = (bytes(3 * PAGE_BYTES + 1), Vec::new());
+        let mut disk = Disk { answers, taken };
+        let left = write_pages(&mut disk, &data)?;
+        assert_eq!([&disk.taken, left].concat(), data);
+        Ok(left.len())
+    }
+
+    #[test]
+    fn pages_are_written_in_their_order_however_few_are_taken_at_once() {
+        let interrupted = || Err(ErrorKind::Interrupted.into());
+        assert_eq!(left_by(vec![]).unwrap(), 1);
+        assert_eq!(left_by(vec![Ok(2 * PAGE_BYTES)]).unwrap(), 1);
+        assert_eq!(left_by(vec![Ok(PAGE_BYTES), interrupted()]).unwrap(), 1);
+        // From there on no whole pages are left but one.
+        assert_eq!(
+            left_by(vec![Ok(PAGE_BYTES), Ok(100)]).unwrap(),
+            PAGE_BYTES - 99
+        );
+    }
+
+    #[test]
+    fn what_is_refused_is_left_and_what_fails_is_told() {
+        for refusal in [ErrorKind::InvalidInput, ErrorKind::Unsupported] {
+            let answers = vec![Err(refusal.into()), Ok(PAGE_BYTES)];
+            assert_eq!(left_by(answers).unwrap(), 2 * PAGE_BYTES + 1);
+        }
+        let full = left_by(vec![Err(ErrorKind::StorageFull.into()), Ok(PAGE_BYTES)]);
+        assert_eq!(full.unwrap_err().kind(), ErrorKind::StorageFull);
+        let nothing = left_by(vec![Ok(0)]);
+        assert_eq!(nothing.unwrap_err().kind(), ErrorKind::WriteZero);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::appended::Burst;
 
 /// How much is collected at the least before it is written, in bytes; as much again is being written
-/// meanwhile. A file that is no larger is written through the cache.
+/// meanwhile. A smaller file is written through the cache.
 const LEAST_BURST_BYTES: usize = 256 * 1024;
 
 /// How much is collected at the most, in bytes.
@@ -13,7 +13,7 @@ const LARGEST_BURST_BYTES: usize = 1024 * 1024;
 
 /// How much all files that are being written collect together, in bytes, as long as there are few
 /// enough of them; as much again is being written meanwhile.
-const ALL_BURSTS_BYTES: usize = 16 * 1024 * 1024;
+const ALL_BURSTS_BYTES: usize = 8 * 1024 * 1024;
 
 /// How many bursts are kept for the next file. Their memory would be the system's to give again and
 /// again, page by page.
@@ -41,10 +41,20 @@ impl FileWriters {
         let mut kept = self.kept();
         kept.push(burst);
         // Where there are many files, memory is what counts.
-        kept.retain(|burst| burst.size() <= most);
+        let (mut fit, mut spare): (Vec<_>, Vec<_>) =
+            kept.drain(..).partition(|burst| burst.size() <= most);
         // The oldest go: theirs may be a size that nobody asks for any more.
-        let too_many = kept.len().saturating_sub(KEPT_BURSTS);
-        kept.drain(..too_many);
+        let too_many = fit.len().saturating_sub(KEPT_BURSTS);
+        spare.extend(fit.drain(..too_many));
+        *kept = fit;
+        // Memory is given back when nobody waits for the lock.
+        drop(kept);
+        drop(spare);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn keeps_some(&self) -> bool {
+        !self.kept().is_empty()
     }
 
     /// How much one of them collects now.
@@ -56,11 +66,12 @@ impl FileWriters {
     }
 
     fn burst(&self, bytes: usize) -> Burst {
-        let mut kept = self.kept();
-        match kept.iter().position(|burst| burst.size() == bytes) {
-            Some(at) => kept.remove(at).emptied(),
-            None => Burst::of(bytes),
-        }
+        let found = {
+            let mut kept = self.kept();
+            let at = kept.iter().position(|burst| burst.size() == bytes);
+            at.map(|at| kept.remove(at))
+        };
+        found.map_or_else(|| Burst::of(bytes), Burst::emptied)
     }
 
     /// A thread that panicked while it held the lock left the list whole: every use is one call.
@@ -76,7 +87,7 @@ mod tests {
     #[test]
     fn the_more_files_are_being_written_the_smaller_are_their_bursts_within_bounds() {
         let all = FileWriters::default();
-        let mut writers = vec![all.clone(); 16];
+        let mut writers = vec![all.clone(); 8];
         assert_eq!(all.burst_bytes(), LARGEST_BURST_BYTES);
         writers.push(all.clone());
         assert_eq!(all.burst_bytes(), LARGEST_BURST_BYTES / 2);
@@ -84,7 +95,7 @@ mod tests {
         assert_eq!(all.burst_bytes(), LEAST_BURST_BYTES);
         writers.resize(1000, all.clone());
         assert_eq!(all.burst_bytes(), LEAST_BURST_BYTES);
-        writers.truncate(16);
+        writers.truncate(8);
         assert_eq!(all.burst_bytes(), LARGEST_BURST_BYTES);
     }
 

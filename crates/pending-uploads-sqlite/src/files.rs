@@ -197,6 +197,26 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn a_file_of_any_length_is_whole_and_leaves_its_bursts_to_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        let first = database.file_writers().first_burst().size();
+        let both = first + database.file_writers().next_burst().size();
+        for length in [1, first - 1, first, both - 1, both, both + 1, 4 * both + 5] {
+            let path = folder.path().join(length.to_string());
+            let file = AppendedFile::new(File::create_new(&path).unwrap());
+            let mut writer = FileWriter::of(&database, file);
+            let data: Vec<u8> = (0..=250).cycle().take(length).collect();
+            for piece in data.chunks(100_000) {
+                writer.write(&database, piece).await.unwrap();
+            }
+            writer.finish(&database).await.unwrap();
+            assert!(fs::read(path).unwrap() == data, "{length}");
+        }
+        assert!(database.file_writers().keeps_some());
+    }
+
+    #[tokio::test]
     async fn a_large_file_that_goes_through_the_cache_is_synced_while_it_arrives() {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path()).unwrap();

@@ -343,7 +343,8 @@ impl Reader {
                         return Ok(None);
                     };
                     if end < whole {
-                        files::read_ahead(&open, from, 2 * WINDOW_BYTES);
+                        let next = WINDOW_BYTES.min(whole - end);
+                        files::read_ahead(&open, from + (end - start), next);
                     }
                     let piece = files::read_at(&mut open, from, end - start)?;
                     (piece, Some(open))

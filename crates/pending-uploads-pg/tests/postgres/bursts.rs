@@ -143,7 +143,7 @@ async fn whoever_waits_for_a_connection_gets_it_before_the_next_burst() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_bursts_that_fail_the_first_ones_error_is_told_and_their_connection_is_whole() {
+async fn of_a_batch_that_is_gone_the_next_write_fails_and_others_get_its_connection() {
     let (it, mut batch) = Staged::two_on_their_way_by(one_connection).await;
     it.db
         .batch_execute("DELETE FROM staged_batches")
