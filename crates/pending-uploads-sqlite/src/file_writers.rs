@@ -13,7 +13,7 @@ const LARGEST_BURST_BYTES: usize = 1024 * 1024;
 
 /// How much all files that are being written collect together, in bytes, as long as there are few
 /// enough of them; as much again is being written meanwhile.
-const ALL_BURSTS_BYTES: usize = 8 * 1024 * 1024;
+const ALL_BURSTS_BYTES: usize = 4 * 1024 * 1024;
 
 /// How many bursts are kept for the next file. Their memory would be the system's to give again and
 /// again, page by page.
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn the_more_files_are_being_written_the_smaller_are_their_bursts_within_bounds() {
         let all = FileWriters::default();
-        let mut writers = vec![all.clone(); 8];
+        let mut writers = vec![all.clone(); 4];
         assert_eq!(all.burst_bytes(), LARGEST_BURST_BYTES);
         writers.push(all.clone());
         assert_eq!(all.burst_bytes(), LARGEST_BURST_BYTES / 2);
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(all.burst_bytes(), LEAST_BURST_BYTES);
         writers.resize(1000, all.clone());
         assert_eq!(all.burst_bytes(), LEAST_BURST_BYTES);
-        writers.truncate(8);
+        writers.truncate(4);
         assert_eq!(all.burst_bytes(), LARGEST_BURST_BYTES);
     }
 
