@@ -2,12 +2,16 @@
 
 use bytes::{Bytes, BytesMut};
 use pending_uploads_core::FileId;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use crate::chunks::{CHUNK_BYTES, Chunk};
 use crate::error::PgError;
 
+/// How many full chunks are a burst.
+const FULL_CHUNKS: usize = 3;
 /// How much is collected before it is sent, in bytes; as much or twice as much is on its way meanwhile.
-pub(crate) const BURST_BYTES: usize = 192 * 1024;
+pub(crate) const BURST_BYTES: usize = FULL_CHUNKS * CHUNK_BYTES;
 
 /// Chunks on their way: full ones, and the one that is being filled.
 #[derive(Debug, Default)]
@@ -83,6 +87,38 @@ impl Burst {
     }
 }
 
+/// As many bytes of one file as a burst has, as a statement takes them: what nearly all bursts of a
+/// large file are.
+#[derive(Debug)]
+pub(crate) struct FullBurst<'a> {
+    file: Uuid,
+    first_seq: i32,
+    data: [&'a [u8]; FULL_CHUNKS],
+}
+
+impl<'a> FullBurst<'a> {
+    /// None when these are other chunks: fewer, or of several files.
+    pub(crate) fn of(chunks: &'a [Chunk]) -> Option<Self> {
+        let [first, second, third] = chunks else {
+            return None;
+        };
+        let follows = |chunk: &Chunk, place| {
+            chunk.file_id == first.file_id && chunk.seq.checked_sub(first.seq) == Some(place)
+        };
+        (follows(second, 1) && follows(third, 2)).then_some(Self {
+            file: first.file_id.as_uuid(),
+            first_seq: first.seq,
+            data: [&first.data, &second.data, &third.data],
+        })
+    }
+
+    /// The file, the place of the first chunk in it, and the bytes of each chunk, in this order.
+    pub(crate) fn params(&self) -> [&(dyn ToSql + Sync); 2 + FULL_CHUNKS] {
+        let [first, second, third] = &self.data;
+        [&self.file, &self.first_seq, first, second, third]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,5 +168,22 @@ mod tests {
         let held: usize = burst.take_full().iter().map(|chunk| chunk.data.len()).sum();
         assert_eq!(held, BURST_BYTES);
         assert_eq!(rest.len(), BURST_BYTES);
+    }
+
+    #[test]
+    fn three_chunks_of_one_file_that_follow_each_other_are_a_full_burst() {
+        let (file, other) = (FileId::generate(), FileId::generate());
+        let chunk = |file_id, seq| Chunk {
+            file_id,
+            seq,
+            data: Bytes::from_static(b"x"),
+        };
+        let is_full = |chunks: &[Chunk]| FullBurst::of(chunks).is_some();
+        assert!(is_full(&[chunk(file, 3), chunk(file, 4), chunk(file, 5)]));
+        assert!(!is_full(&[chunk(file, 3), chunk(file, 4)]));
+        assert!(!is_full(&[chunk(file, 3), chunk(file, 4), chunk(other, 0)]));
+        assert!(!is_full(&[chunk(file, 3), chunk(file, 5), chunk(file, 4)]));
+        let four = [3, 4, 5, 6].map(|seq| chunk(file, seq));
+        assert!(!is_full(&four));
     }
 }

@@ -13,11 +13,12 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
 use crate::batch::RETRY_PAUSES;
+use crate::burst::FullBurst;
 use crate::chunks::{Chunk, ChunkColumns};
 use crate::error::PgError;
 use crate::pace::Company;
@@ -40,34 +41,56 @@ fn places_of(company: Company, chunks: &[Chunk]) -> u32 {
 }
 
 /// A burst: $1 to $4 are the batch, its workspace, its files and the time, $5 and $6 how many bursts
-/// there were before and are now, $7 to $9 the chunks. It answers a row when the batch is there.
+/// there were before and are now; the others are the chunks. It answers a row when the batch is there.
 macro_rules! burst {
-    ($note:literal) => {
+    ($noted:expr, $chunks:expr) => {
         concat!(
             "WITH noted AS (",
-            $note,
+            $noted,
             " RETURNING batch_id), \
-             stored AS (INSERT INTO pending_upload_chunks (file_id, seq, data) \
-                 SELECT chunk.* FROM noted, unnest($7::uuid[], $8::int4[], $9::bytea[]) AS chunk) \
-             SELECT batch_id FROM noted"
+             stored AS (INSERT INTO pending_upload_chunks (file_id, seq, data) ",
+            $chunks,
+            ") SELECT batch_id FROM noted"
         )
     };
 }
-const FIRST_BURST: &str = burst!(
-    "INSERT INTO staged_batches (batch_id, workspace_id, file_ids, touched_at, bursts) \
-     SELECT $1, $2, $3, $4, $6 \
-     FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried \
-     WHERE $5::int8 = 0"
-);
+macro_rules! note_first {
+    () => {
+        "INSERT INTO staged_batches (batch_id, workspace_id, file_ids, touched_at, bursts) \
+         SELECT $1, $2, $3, $4, $6 \
+         FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried \
+         WHERE $5::int8 = 0"
+    };
+}
 /// One that is sent again after its answer was lost may find itself counted already, and the one that
 /// was sent behind it, too: its chunks are then found to be there. One that only shows that the batch
 /// is alive has no chunks, and finds the count as it was: none is sent behind it.
-const NEXT_BURST: &str = burst!(
-    "UPDATE staged_batches SET file_ids = $3, touched_at = $4, bursts = $6 \
-     FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried \
-     WHERE batch_id = $1 AND workspace_id = $2 AND abandoned_at IS NULL \
-         AND bursts BETWEEN $5::int8 AND $6::int8 + ($6::int8 - $5::int8)"
-);
+macro_rules! note_next {
+    () => {
+        "UPDATE staged_batches SET file_ids = $3, touched_at = $4, bursts = $6 \
+         FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried \
+         WHERE batch_id = $1 AND workspace_id = $2 AND abandoned_at IS NULL \
+             AND bursts BETWEEN $5::int8 AND $6::int8 + ($6::int8 - $5::int8)"
+    };
+}
+/// Any chunks: $7 to $9 are their files, their places in these, and their bytes.
+macro_rules! any_chunks {
+    () => {
+        "SELECT chunk.* FROM noted, unnest($7::uuid[], $8::int4[], $9::bytea[]) AS chunk"
+    };
+}
+/// A full burst of one file: $7 is the file, $8 the place of the first chunk, and each chunk's bytes
+/// are a value of their own. The database copies those of an array twice more, into memory that it
+/// gives back after each statement and must then be given anew, page by page.
+macro_rules! full_chunks {
+    () => {
+        "SELECT $7::uuid, $8::int4 + chunk.place, chunk.data FROM noted, \
+             (VALUES (0, $9::bytea), (1, $10::bytea), (2, $11::bytea)) AS chunk (place, data)"
+    };
+}
+const FIRST_BURST: &str = burst!(note_first!(), any_chunks!());
+const NEXT_BURST: &str = burst!(note_next!(), any_chunks!());
+const NEXT_FULL_BURST: &str = burst!(note_next!(), full_chunks!());
 
 /// What one statement stores.
 #[derive(Debug)]
@@ -199,11 +222,12 @@ async fn store_in_a_row(
     Ok(left)
 }
 
-/// A connection on which both statements are prepared.
+/// A connection on which the statements are prepared.
 struct Connection {
     client: Object,
     first_burst: Statement,
     next_burst: Statement,
+    next_full_burst: Statement,
 }
 
 impl Connection {
@@ -214,6 +238,7 @@ impl Connection {
         Ok(Self {
             first_burst: client.prepare_cached(FIRST_BURST).await?,
             next_burst: client.prepare_cached(NEXT_BURST).await?,
+            next_full_burst: client.prepare_cached(NEXT_FULL_BURST).await?,
             client,
         })
     }
@@ -226,14 +251,36 @@ impl Connection {
 
 impl StagedBurst {
     async fn store(&self, connection: &Connection, storage: &PgStorage) -> Result<(), PgError> {
-        let before = self.staging.bursts();
-        let statement = if before == 0 {
-            &connection.first_burst
-        } else {
-            &connection.next_burst
+        let first = self.staging.bursts() == 0;
+        let stored = match FullBurst::of(&self.chunks).filter(|_| !first) {
+            Some(full) => {
+                self.send(connection, &connection.next_full_burst, &full.params())
+                    .await?
+            }
+            None => {
+                let statement = if first {
+                    &connection.first_burst
+                } else {
+                    &connection.next_burst
+                };
+                let columns = ChunkColumns::of(&self.chunks);
+                self.send(connection, statement, &columns.params()).await?
+            }
         };
+        if stored.is_empty() {
+            return Err(self.staging.why_missing(storage.now()));
+        }
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        connection: &Connection,
+        statement: &Statement,
+        chunks: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
         let (workspace, touched_at) = (self.workspace.as_uuid(), SystemTime::from(self.touched_at));
-        let chunks = ChunkColumns::of(&self.chunks);
+        let before = self.staging.bursts();
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![
             &self.batch_id,
             &workspace,
@@ -242,12 +289,8 @@ impl StagedBurst {
             &before,
             &self.after,
         ];
-        params.extend(chunks.params());
-        let stored = connection.client.query(statement, &params).await?;
-        if stored.is_empty() {
-            return Err(self.staging.why_missing(storage.now()));
-        }
-        Ok(())
+        params.extend(chunks);
+        connection.client.query(statement, &params).await
     }
 
     /// Sends it once more, after pauses, on other connections: its own was lost.
