@@ -22,6 +22,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How long it waits for the database otherwise. Nobody else writes, but for a person with a tool.
 const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Truncated {
+    Wholly,
+    Not,
+}
+
 /// Looks after the log of one connection.
 #[derive(Debug)]
 pub(crate) struct LogLength {
@@ -61,19 +67,35 @@ impl LogLength {
         if self.path.is_none() {
             return;
         }
-        let cut = || {
-            connection.busy_timeout(PATIENCE)?;
-            let cut = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-            connection.busy_timeout(BUSY_PATIENCE)?;
-            cut
-        };
-        if let Err(error) = cut() {
+        if let Err(error) = truncate(connection) {
             warn!(error:%; "the write-ahead log could not be copied into the database");
         }
+    }
+
+    /// As [`cut`](Self::cut), and fails when somebody who reads does not let go.
+    pub(crate) fn empty(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.path.is_some() && truncate(connection)? == Truncated::Not {
+            return Err(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+                Some("somebody reads an older state".to_owned()),
+            ));
+        }
+        Ok(())
     }
 
     fn measure(&self) -> u64 {
         let length = |path| fs::metadata(path).map_or(0, |found| found.len());
         self.path.as_ref().map_or(0, length)
+    }
+}
+
+fn truncate(connection: &Connection) -> rusqlite::Result<Truncated> {
+    connection.busy_timeout(PATIENCE)?;
+    let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+    connection.busy_timeout(BUSY_PATIENCE)?;
+    if is_busy? {
+        Ok(Truncated::Not)
+    } else {
+        Ok(Truncated::Wholly)
     }
 }

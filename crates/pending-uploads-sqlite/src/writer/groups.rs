@@ -32,6 +32,16 @@ pub(super) struct Groups<'a> {
     log_length: LogLength,
     /// For which promises the connection syncs its commits now.
     synced_for: Option<Promise>,
+    log: Log,
+}
+
+/// Whether a commit that is synced is sure to be found again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Log {
+    Sound,
+    /// A commit failed, maybe because the disk did. The system tells that once: what was in the log
+    /// and not synced may be missing from it for good, and after a crash nothing is read past that.
+    Doubtful,
 }
 
 /// Something failed that had written: the transaction holds a part of it.
@@ -51,6 +61,7 @@ impl<'a> Groups<'a> {
             folder,
             log_length,
             synced_for: None,
+            log: Log::Sound,
         }
     }
 
@@ -58,6 +69,7 @@ impl<'a> Groups<'a> {
     pub(super) fn write(&mut self, jobs: &Receiver<Job>) {
         let mut checkpoints = Checkpoints::of(&mut self.connection);
         while let Ok(first) = jobs.recv() {
+            self.leave_doubtful_log(&checkpoints);
             self.write_together(gather(first, jobs));
             checkpoints.check(&self.connection);
             self.log_length.check(&self.connection, &checkpoints);
@@ -65,6 +77,18 @@ impl<'a> Groups<'a> {
         drop(checkpoints);
         // Whoever opens the folder next, or copies it, finds all in the database itself.
         self.log_length.cut(&self.connection);
+    }
+
+    /// Copies what is in a doubtful log into the database, synced, and begins the log anew.
+    fn leave_doubtful_log(&mut self, checkpoints: &Checkpoints) {
+        if self.log == Log::Sound {
+            return;
+        }
+        let _keeping_off = checkpoints.keep_off();
+        match self.log_length.empty(&self.connection) {
+            Ok(()) => self.log = Log::Sound,
+            Err(error) => error!(error:%; "nothing is written until the log can be begun anew"),
+        }
     }
 
     /// Writes jobs in one transaction, or in several when one of them fails.
@@ -171,6 +195,9 @@ impl<'a> Groups<'a> {
 
     /// The sync can only be chosen between transactions.
     fn begin(&mut self, jobs: &VecDeque<Job>) -> rusqlite::Result<()> {
+        if self.log == Log::Doubtful {
+            return Err(doubtful_log());
+        }
         let durable = jobs.iter().any(|job| job.promise == Promise::Durable);
         let (promise, synchronous) = if durable {
             (Promise::Durable, "FULL")
@@ -185,7 +212,7 @@ impl<'a> Groups<'a> {
         self.execute("BEGIN IMMEDIATE")
     }
 
-    fn commit(&self, jobs: VecDeque<Job>, bundle: Option<NewBundle>) {
+    fn commit(&mut self, jobs: VecDeque<Job>, bundle: Option<NewBundle>) {
         let Err(error) = self.execute("COMMIT") else {
             if let Some(bundle) = bundle {
                 bundle.keep();
@@ -193,9 +220,12 @@ impl<'a> Groups<'a> {
             return tell_all(jobs, || None);
         };
         self.roll_back();
-        if let (SqliteError::Commit(..), Some(bundle)) = (commit_failed(&error), bundle) {
-            // The commit may come back after a crash: the next open of the folder knows.
-            bundle.keep();
+        if let SqliteError::Commit(..) = commit_failed(&error) {
+            self.log = Log::Doubtful;
+            if let Some(bundle) = bundle {
+                // The commit may come back after a crash: the next open of the folder knows.
+                bundle.keep();
+            }
         }
         tell_all(jobs, || Some(commit_failed(&error)));
     }
@@ -247,6 +277,13 @@ fn refuse_all(jobs: VecDeque<Job>, error: &rusqlite::Error) {
     for job in jobs {
         job.refuse(undone(error));
     }
+}
+
+fn doubtful_log() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR),
+        Some("a commit failed, and the log could not be begun anew".to_owned()),
+    )
 }
 
 fn undone(error: &rusqlite::Error) -> SqliteError {

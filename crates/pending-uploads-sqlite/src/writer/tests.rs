@@ -445,3 +445,35 @@ async fn somebody_who_reads_for_long_does_not_hold_each_commit_up() {
     let cut = log.metadata().unwrap().len();
     assert!(cut < 1024 * 1024, "{cut} bytes");
 }
+
+#[tokio::test]
+async fn after_a_commit_that_failed_the_log_is_begun_anew_before_anything_is_promised() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut connection = in_folder(folder.path());
+    let commits = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&commits);
+    let second = move || counter.fetch_add(1, Ordering::SeqCst) == 1;
+    connection.commit_hook(Some(second)).unwrap();
+    let reader = Connection::open(folder.path().join("t.sqlite3")).unwrap();
+    let writer = start(connection);
+    writer
+        .write(Promise::BestEffort, insert_of(1, 100_000))
+        .await
+        .unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM t").unwrap();
+    let failed = writer.write(Promise::Durable, insert(2)).await;
+    assert!(matches!(failed, Err(SqliteError::Commit(..))), "{failed:?}");
+
+    // As long as somebody reads an older state the log cannot begin anew.
+    let copied = folder.path().join("t.sqlite3-wal");
+    let refused = writer.write(Promise::Durable, insert(3)).await;
+    assert!(
+        matches!(refused, Err(SqliteError::Undone(..))),
+        "{refused:?}"
+    );
+    assert!(copied.metadata().unwrap().len() > 100_000);
+    reader.execute_batch("COMMIT").unwrap();
+    writer.write(Promise::Durable, insert(4)).await.unwrap();
+    assert!(copied.metadata().unwrap().len() < 100_000);
+    assert_eq!(numbers(&writer).await, [1, 4]);
+}
