@@ -192,13 +192,16 @@ async fn finish(restoration: SqliteRestoration) -> Result<(), SqliteError> {
         Ok(()) => commit(&puts, filling).await,
         Err(error) => Err(error),
     };
-    if finished.is_err() {
-        database
-            .blocking(move || {
+    match &finished {
+        // A commit whose sync failed may come back after a crash: the next open of the folder knows.
+        Ok(()) | Err(SqliteError::Commit(..) | SqliteError::Closed) => {}
+        Err(_) => {
+            let delete = move || {
                 files.delete();
                 Ok(())
-            })
-            .await?;
+            };
+            database.blocking(delete).await?;
+        }
     }
     finished
 }
