@@ -113,6 +113,7 @@ impl Helper {
             return Ok(None);
         };
         let own = Connection::open(path)?;
+        own.pragma_update(None, "checkpoint_fullfsync", true)?;
         let copying = Arc::new(Mutex::new(()));
         let (asks, asked) = sync_channel(1);
         let shared = Arc::clone(&copying);

@@ -24,8 +24,10 @@ use crate::staged::StagedBatches;
 use crate::writer::{Place, Promise, Writer};
 
 /// `auto_vacuum` counts only before the first table is made. A write-ahead log that grew is cut back
-/// when it is next empty.
-const WRITER_PRAGMAS: &str = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
+/// when it is next empty. On macOS, and only there, a sync that reaches the disk's own memory only is
+/// another call than one that reaches the disk.
+const WRITER_PRAGMAS: &str = "PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON; \
+     PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
      PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -2048;";
 
 /// Whether there is a file beside the database that has this name.
