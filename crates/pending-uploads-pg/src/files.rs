@@ -123,7 +123,7 @@ pub(crate) struct Asked {
 
 /// The time at which a statement is written to its connection.
 #[derive(Debug)]
-struct Now<'a>(&'a dyn Clock);
+pub(crate) struct Now<'a>(pub(crate) &'a dyn Clock);
 
 impl ToSql for Now<'_> {
     fn to_sql(

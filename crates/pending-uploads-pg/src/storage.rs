@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::batch::PgBatch;
 use crate::database::Database;
 use crate::error::PgError;
-use crate::files::{Acks, Asked, AskedAck, FetchNotes, LookUps, Opens};
+use crate::files::{Acks, Asked, AskedAck, FetchNotes, LookUps, Now, Opens};
 use crate::lanes::Lanes;
 use crate::pace::{Company, Crowd, Member};
 use crate::publish::Publication;
@@ -217,7 +217,7 @@ impl Storage for PgStorage {
         let (created_at, file_id) = after.map_or((UNIX_EPOCH, Uuid::nil()), |after| {
             (after.created_at.into(), after.file_id.as_uuid())
         });
-        let now = SystemTime::from(self.now());
+        let now = Now(&*self.clock);
         let rows = self
             .database
             .query(
@@ -262,7 +262,8 @@ impl Reader {
     async fn window(&self, start: u64) -> Result<VecDeque<Bytes>, PgError> {
         let end = self.border(start);
         let offset = |at| i64::try_from(at).map_err(|_| PgError::NotFound);
-        let now = SystemTime::from(self.storage.now());
+        // A connection may be waited for: what expires meanwhile is not handed over.
+        let now = Now(&*self.storage.clock);
         let rows = self
             .storage
             .database

@@ -14,13 +14,16 @@ use crate::database::Database;
 use crate::error::PgError;
 use crate::rows;
 
-/// Creates a workspace and its feed's counter together; one that exists is left as it is.
+/// Creates a workspace and its feed's counter together; one that exists is left as it is. Of one that
+/// was deleted rows may be left in the feed: numbers go on behind them.
 const CREATE: &str = "WITH created AS ( \
          INSERT INTO workspaces (id, delivery_mode, callback_url, agent_card, inbound_secret, \
              token_sha256, created_at, updated_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING RETURNING id \
      ), counter AS ( \
-         INSERT INTO feed_counters (workspace_id) SELECT id FROM created \
+         INSERT INTO feed_counters (workspace_id, last_seq) SELECT fresh.id, coalesce( \
+             (SELECT max(seq) FROM activity WHERE workspace_id = fresh.id), 0) \
+         FROM created AS fresh \
      ) SELECT id FROM created";
 
 const UPDATE: &str = "UPDATE workspaces SET \

@@ -109,18 +109,19 @@ impl Storage for SqliteStorage {
     }
 
     async fn get(&self, workspace: WorkspaceId, file: FileId) -> Result<PendingUpload> {
-        let now = self.now();
+        let clock = Arc::clone(&self.clock);
         let work = move |connection: &Connection| {
             let mut get = connection.prepare_cached(GET)?;
-            let mut found = get.query(key(workspace, file, now))?;
+            let mut found = get.query(key(workspace, file, clock.now()))?;
             rows::pending_upload(found.next()?.ok_or(SqliteError::NotFound)?)
         };
         Ok(self.database.readers().read(work).await?)
     }
 
     async fn open(&self, workspace: WorkspaceId, file: FileId) -> Result<Opened> {
-        let now = self.now();
-        let look = move |connection: &Connection| open(connection, key(workspace, file, now));
+        let clock = Arc::clone(&self.clock);
+        let look =
+            move |connection: &Connection| open(connection, key(workspace, file, clock.now()));
         let folder = Arc::clone(self.database.folder());
         let take = move |(upload, bytes)| {
             Ok(Opened {
@@ -329,10 +330,11 @@ impl Reader {
         let border = (start / WINDOW_BYTES + 1).saturating_mul(WINDOW_BYTES);
         let end = border.min(self.end);
         let (workspace, file, whole) = (self.workspace, self.file, self.end);
-        let now = self.storage.now();
+        let clock = Arc::clone(&self.storage.clock);
         let folder = Arc::clone(self.storage.database.folder());
         let look = move |connection: &Connection| {
-            find(connection, key(workspace, file, now), start, end, whole)
+            let key = key(workspace, file, clock.now());
+            find(connection, key, start, end, whole)
         };
         let take = move |found| {
             let (piece, open) = match found {

@@ -18,7 +18,11 @@ use crate::writer::Promise;
 const CREATE: &str = "INSERT INTO workspaces (id, delivery_mode, callback_url, agent_card, \
          inbound_secret, token_sha256, created_at, updated_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT (id) DO NOTHING";
-const CREATE_COUNTER: &str = "INSERT INTO feed_counters (workspace_id) VALUES (?1)";
+/// Of a workspace that was deleted rows may be left in the feed: numbers go on behind them. Where the
+/// deletion did not heed foreign keys its counter is left, too.
+const CREATE_COUNTER: &str = "INSERT INTO feed_counters (workspace_id, last_seq) \
+     SELECT ?1, coalesce(max(seq), 0) FROM activity WHERE workspace_id = ?1 \
+     ON CONFLICT (workspace_id) DO NOTHING";
 const UPDATE: &str = "UPDATE workspaces SET \
          delivery_mode = coalesce(?2, delivery_mode), callback_url = coalesce(?3, callback_url), \
          agent_card = coalesce(?4, agent_card), updated_at = ?5 \
@@ -164,4 +168,40 @@ pub(crate) fn stored_mode(row: &Row<'_>) -> Result<DeliveryMode, SqliteError> {
     let mode: String = row.get("delivery_mode")?;
     mode.parse()
         .map_err(|_| SqliteError::Damaged("a delivery mode is none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use pending_uploads_core::{ActivityLog, NewActivity, Seq, SystemClock};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{SqliteActivityLog, testing};
+
+    /// Deletes all workspaces, heeding foreign keys or not, and answers the numbers that two messages
+    /// to one of them had, before and after it registered again.
+    async fn numbers_across_a_deletion(foreign_keys: &'static str) -> [Seq; 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        let clock = Arc::new(SystemClock);
+        let id = testing::workspace(&database, &clock).await;
+        let feed = SqliteActivityLog::new(&database, clock.clone());
+        let message = || NewActivity::message(id, "message/send", Value::Null);
+        let before = feed.append(id, message()).await.unwrap();
+        let outside = Connection::open(database.folder().database()).unwrap();
+        let delete = format!("PRAGMA foreign_keys = {foreign_keys}; DELETE FROM workspaces");
+        outside.execute_batch(&delete).unwrap();
+        SqliteWorkspaces::new(&database, clock.clone())
+            .register(Registration::polling(id), Registrar::Anonymous)
+            .await
+            .unwrap();
+        let after = feed.append(id, message()).await.unwrap();
+        [before.seq, after.seq]
+    }
+
+    #[tokio::test]
+    async fn a_workspace_that_was_deleted_and_registers_again_goes_on_in_its_old_feed() {
+        assert_eq!(numbers_across_a_deletion("ON").await, [1, 2].map(Seq));
+        assert_eq!(numbers_across_a_deletion("OFF").await, [1, 2].map(Seq));
+    }
 }

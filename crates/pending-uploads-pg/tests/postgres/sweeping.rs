@@ -1,17 +1,25 @@
 //! The sweep on PostgreSQL: large files, many workspaces, and what stands in its way.
 
+use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::poll_immediate;
+use futures_util::poll;
 use pending_uploads_core::{
-    ActivityLog, ActivityQuery, FeedStart, FileId, Filename, ManualClock, Mimetype, PendingUpload,
-    Storage, StorageExt, SweepPolicy, Timestamp,
+    ActivityLog, ActivityQuery, ByteRange, Error, FeedStart, FileId, Filename, ManualClock,
+    Mimetype, NewActivity, PendingUpload, Registrar, Registration, Seq, Storage, StorageExt,
+    SweepPolicy, Timestamp, Workspaces,
 };
-use pending_uploads_pg::{Database, PgActivityLog, PgStorage, StorageConfig};
+use pending_uploads_pg::{
+    Database, DatabaseConfig, PgActivityLog, PgStorage, PgWorkspaces, StorageConfig,
+};
 use pg_cluster::TestDatabase;
+use serde_json::Value;
 use tokio_postgres::Client;
 
-use crate::support;
+use crate::support::{self, until};
 
 const MIB: usize = 1024 * 1024;
 
@@ -21,7 +29,7 @@ struct Sweeping {
     clock: Arc<ManualClock>,
     db: Client,
     database: Database,
-    _test_database: TestDatabase,
+    test_database: TestDatabase,
 }
 
 impl Sweeping {
@@ -34,18 +42,22 @@ impl Sweeping {
             clock,
             db: support::db_client(&test_database).await,
             database,
-            _test_database: test_database,
+            test_database,
         }
     }
 
     async fn publish(&self) -> PendingUpload {
+        self.publish_of(b"x").await
+    }
+
+    async fn publish_of(&self, data: &[u8]) -> PendingUpload {
         let workspace = support::register(&self.database, self.clock.clone()).await;
         self.files
             .stage(
                 workspace,
                 Filename::sanitize("report.pdf"),
                 Mimetype::absent(),
-                b"x",
+                data,
             )
             .await
             .unwrap()
@@ -199,4 +211,67 @@ async fn a_damaged_name_does_not_keep_a_file_for_ever() {
         .unwrap();
     it.clock.advance(Duration::from_hours(25));
     assert_eq!(it.sweep().await, [damaged.file_id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_that_was_deleted_and_registers_again_goes_on_in_its_old_feed() {
+    let it = Sweeping::new().await;
+    let old = it.publish().await;
+    it.db.batch_execute("DELETE FROM workspaces").await.unwrap();
+    PgWorkspaces::new(&it.database, it.clock.clone())
+        .register(
+            Registration::polling(old.workspace_id),
+            Registrar::Anonymous,
+        )
+        .await
+        .unwrap();
+    let feed = PgActivityLog::new(&it.database, it.clock.clone());
+    let message = NewActivity::message(old.workspace_id, "message/send", Value::Null);
+    let appended = feed.append(old.workspace_id, message).await.unwrap();
+    assert_eq!(appended.seq, Seq(2));
+    // What it had left expires, is said in the feed, and is swept.
+    it.clock.advance(StorageConfig::default().ttl);
+    assert_eq!(it.sweep().await, [old.file_id]);
+    let query = ActivityQuery::from_start(FeedStart::Oldest);
+    let rows = feed.list(old.workspace_id, &query).await.unwrap();
+    assert_eq!(
+        rows.iter().map(|row| row.seq).collect::<Vec<_>>(),
+        [1, 2, 3].map(Seq)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_expires_while_a_connection_is_waited_for_is_not_handed_over() {
+    let mut it = Sweeping::new().await;
+    let upload = it.publish_of(&vec![1; MIB]).await;
+    let config = DatabaseConfig::parse(&it.test_database.url())
+        .unwrap()
+        .with_pool_size(NonZeroUsize::MIN);
+    let database = Database::connect(&config).unwrap();
+    let files = PgStorage::new(&database, StorageConfig::default(), it.clock.clone());
+    let read = async || {
+        let range = ByteRange::new(0, upload.size_bytes).unwrap();
+        let (workspace, file) = (upload.workspace_id, upload.file_id);
+        files.read(workspace, file, range).await.map(drop)
+    };
+    // The statement is prepared, which waits for the lock, too.
+    read().await.unwrap();
+    let lock = it.db.transaction().await.unwrap();
+    let exclusively = "LOCK TABLE pending_uploads IN ACCESS EXCLUSIVE MODE";
+    lock.batch_execute(exclusively).await.unwrap();
+    let mut first = pin!(read());
+    assert!(poll!(&mut first).is_pending());
+    let looker = support::db_client(&it.test_database).await;
+    until("the only connection is busy", async || {
+        poll_immediate(&mut first).await.is_none()
+            && support::db_who_wait_for_locks(&looker).await == 1
+    })
+    .await;
+    let mut second = pin!(read());
+    assert!(poll!(&mut second).is_pending());
+    it.clock.advance(StorageConfig::default().ttl);
+    lock.commit().await.unwrap();
+    first.await.unwrap();
+    let expired = second.await;
+    assert!(matches!(expired, Err(Error::NotFound)), "{expired:?}");
 }
