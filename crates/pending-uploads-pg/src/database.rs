@@ -37,9 +37,9 @@ const LOST_PAUSES: [Duration; 3] = [
 ];
 
 /// Sent on each new connection: what a 200 promised must survive a crash, whatever the server's own
-/// default is.
-const DURABLE_SESSION: &str = "SELECT set_config('synchronous_commit', 'on', false) \
-     WHERE current_setting('synchronous_commit') = 'off'";
+/// default is, and whatever it becomes. A session that has set its own value keeps it.
+const DURABLE_SESSION: &str = "SELECT set_config('synchronous_commit', \
+     coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), false)";
 
 const SERVER: &str = "SELECT current_setting('server_version') AS version, \
      clock_timestamp() AS time, pg_database_size(current_database()) AS database_bytes";

@@ -252,20 +252,17 @@ impl Connection {
 impl StagedBurst {
     async fn store(&self, connection: &Connection, storage: &PgStorage) -> Result<(), PgError> {
         let first = self.staging.bursts() == 0;
-        let stored = match FullBurst::of(&self.chunks).filter(|_| !first) {
-            Some(full) => {
-                self.send(connection, &connection.next_full_burst, &full.params())
-                    .await?
-            }
-            None => {
-                let statement = if first {
-                    &connection.first_burst
-                } else {
-                    &connection.next_burst
-                };
-                let columns = ChunkColumns::of(&self.chunks);
-                self.send(connection, statement, &columns.params()).await?
-            }
+        let stored = if let Some(full) = FullBurst::of(&self.chunks).filter(|_| !first) {
+            self.send(connection, &connection.next_full_burst, &full.params())
+                .await?
+        } else {
+            let statement = if first {
+                &connection.first_burst
+            } else {
+                &connection.next_burst
+            };
+            let columns = ChunkColumns::of(&self.chunks);
+            self.send(connection, statement, &columns.params()).await?
         };
         if stored.is_empty() {
             return Err(self.staging.why_missing(storage.now()));

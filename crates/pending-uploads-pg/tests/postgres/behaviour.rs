@@ -289,18 +289,38 @@ async fn a_server_whose_default_is_to_forget_is_told_to_be_durable() {
     ))
     .await
     .unwrap();
-    // A trigger is how a statement's own view of the setting can be seen from outside.
-    db.batch_execute(
-        "CREATE TABLE seen (what text, setting text); \
+    let seen = settings_seen_by_the_statements(&test_database, &db, "setting").await;
+    assert_eq!(seen, ["INSERT on", "UPDATE off", "UPDATE on"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_default_changes_later_changes_no_session_of_ours() {
+    let test_database = support::migrated().await;
+    let db = support::db_client(&test_database).await;
+    // A session that has its own value does not follow the server's.
+    let seen = settings_seen_by_the_statements(&test_database, &db, "source").await;
+    assert_eq!(seen, ["INSERT session", "UPDATE session", "UPDATE session"]);
+}
+
+/// What statements of ours are: a publish, a note of a fetch and an ack; and what each of them sees of
+/// `synchronous_commit`. A trigger is how that can be seen from outside.
+async fn settings_seen_by_the_statements(
+    test_database: &TestDatabase,
+    db: &Client,
+    column: &str,
+) -> Vec<String> {
+    db.batch_execute(&format!(
+        "CREATE TABLE seen (what text); \
          CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-             INSERT INTO seen VALUES (TG_OP, current_setting('synchronous_commit')); \
+             INSERT INTO seen SELECT concat_ws(' ', TG_OP, {column}) FROM pg_settings \
+                 WHERE name = 'synchronous_commit'; \
              RETURN NULL; END $$; \
          CREATE TRIGGER see AFTER INSERT OR UPDATE ON pending_uploads \
-             FOR EACH STATEMENT EXECUTE FUNCTION see()",
-    )
+             FOR EACH STATEMENT EXECUTE FUNCTION see()"
+    ))
     .await
     .unwrap();
-    let database = support::connect(&test_database);
+    let database = support::connect(test_database);
     let clock = Arc::new(SystemClock);
     let files = PgStorage::new(&database, StorageConfig::default(), clock.clone());
     let workspace = support::register(&database, clock).await;
@@ -310,19 +330,8 @@ async fn a_server_whose_default_is_to_forget_is_told_to_be_durable() {
         .unwrap();
     files.mark_fetched(workspace, upload.file_id).await.unwrap();
     files.ack(workspace, upload.file_id).await.unwrap();
-
-    let seen: Vec<(String, String)> = db
-        .query("SELECT what, setting FROM seen", &[])
-        .await
-        .unwrap()
-        .iter()
-        .map(|row| (row.get(0), row.get(1)))
-        .collect();
-    let expected = [("INSERT", "on"), ("UPDATE", "off"), ("UPDATE", "on")];
-    assert_eq!(
-        seen,
-        expected.map(|(what, setting)| (what.to_owned(), setting.to_owned()))
-    );
+    let seen = db.query("SELECT what FROM seen", &[]).await.unwrap();
+    seen.iter().map(|row| row.get(0)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
