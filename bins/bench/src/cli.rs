@@ -9,6 +9,7 @@ use crate::cell::{Backend, Scale, Selection};
 use crate::floors::command::FloorArguments;
 use crate::floors::servers::{self, FloorServer};
 use crate::measure::Effort;
+use crate::site::Way;
 
 const FULL_SECONDS: f64 = 3.0;
 const SMOKE_SECONDS: f64 = 0.1;
@@ -51,6 +52,9 @@ pub(crate) struct Arguments {
     /// Show which statements a request sends to PostgreSQL.
     #[arg(long)]
     statements: bool,
+    /// How servers and floors reach PostgreSQL.
+    #[arg(long, value_name = "WAY", default_value = "socket")]
+    postgres_over: Way,
     /// Set a variable of the server, such as `DATABASE_POOL_SIZE=4`; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
@@ -107,6 +111,7 @@ pub(crate) struct Plan {
     pub(crate) runs: u32,
     pub(crate) floors: Wanted,
     pub(crate) statements: Wanted,
+    pub(crate) way: Way,
     pub(crate) settings: Vec<(String, String)>,
 }
 
@@ -140,6 +145,7 @@ impl Arguments {
             runs: self.runs.unwrap_or(runs),
             floors: Wanted::when(!self.no_floors),
             statements: Wanted::when(self.statements),
+            way: self.postgres_over,
             settings: self.set.clone(),
         }
     }

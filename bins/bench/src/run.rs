@@ -32,7 +32,7 @@ pub(crate) async fn run(plan: &Plan, about: Vec<String>) -> Result<Outcome, Benc
         return Err(BenchError::NoSuchCell(plan.selection.only.join(", ")));
     }
     let backends: Vec<_> = cells.iter().map(|cell| cell.backend).collect();
-    let host = Host::start(&backends, plan.settings.clone())?;
+    let host = Host::start(&backends, plan.way, plan.settings.clone())?;
     let mut outcome = Outcome {
         report: Report {
             about,

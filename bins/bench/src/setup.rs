@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cell::Scale;
 use crate::cli::Plan;
 use crate::error::BenchError;
-use crate::site::{SETTINGS, WORKSPACES};
+use crate::site::{SETTINGS, WORKSPACES, Way};
 
 /// The most threads that make load: more would only take cores from the server.
 const THREADS: usize = 2;
@@ -73,7 +73,13 @@ pub(crate) fn about(plan: &Plan) -> Vec<String> {
         format!("{}; {cores} cores, {}", Timestamp::now(), cpu_model()),
         format!("data in {}", disk(&env::temp_dir())),
         format!("each server has {}", settings.join(" ")),
-        "PostgreSQL has its own settings, and pg_stat_statements".to_owned(),
+        format!(
+            "PostgreSQL has its own settings, and pg_stat_statements, and is reached over {}",
+            match plan.way {
+                Way::Socket => "its socket in the file system",
+                Way::Tcp => "TCP",
+            }
+        ),
         format!(
             "{} runs, {:?} a cell; files are spread over {WORKSPACES} workspaces",
             plan.runs, plan.effort.window

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use pg_cluster::{Cluster, ClusterOptions, Durability};
 use serde_json::Value;
 use server_harness::database::migrate;
@@ -24,12 +25,22 @@ pub(crate) const SETTINGS: [(&str, &str); 3] = [
 /// How many workspaces the files of a load are spread over.
 pub(crate) const WORKSPACES: usize = 256;
 
+/// How servers and floors reach PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Way {
+    /// Over its socket in the file system, as servers on the same machine do.
+    Socket,
+    /// Over TCP on 127.0.0.1.
+    Tcp,
+}
+
 /// The PostgreSQL of all sites: it forces its writes to the disk, and has PostgreSQL's own settings
 /// but for the statistics.
 #[derive(Debug)]
 pub(crate) struct Host {
     cluster: Option<Cluster>,
     template: String,
+    way: Way,
     settings: Vec<(String, String)>,
 }
 
@@ -37,11 +48,13 @@ impl Host {
     /// Starts it, unless nobody needs it. `settings` are set on each server, after [`SETTINGS`].
     pub(crate) fn start(
         backends: &[Backend],
+        way: Way,
         settings: Vec<(String, String)>,
     ) -> Result<Self, BenchError> {
         let mut host = Self {
             cluster: None,
             template: String::new(),
+            way,
             settings,
         };
         if backends.contains(&Backend::Postgres) {
@@ -89,7 +102,8 @@ impl Host {
         let name = format!("bench_{}", Uuid::new_v4().simple());
         let create = format!("CREATE DATABASE {name} TEMPLATE {}", self.template);
         cluster.sql("postgres", &create)?;
-        let fresh = FreshDatabase { cluster, name };
+        let way = self.way;
+        let fresh = FreshDatabase { cluster, name, way };
         let pid = cluster.pid().unwrap_or_default();
         let watched = Database::watch(&cluster.admin_url(), &fresh.name, pid).await?;
         Ok(Store::Database(fresh, Box::new(watched)))
@@ -101,7 +115,8 @@ impl Host {
             return Ok(None);
         };
         let name = cluster.create_database()?;
-        Ok(Some(FreshDatabase { cluster, name }))
+        let way = self.way;
+        Ok(Some(FreshDatabase { cluster, name, way }))
     }
 }
 
@@ -110,12 +125,22 @@ impl Host {
 pub(crate) struct FreshDatabase<'a> {
     cluster: &'a Cluster,
     name: String,
+    way: Way,
 }
 
 impl FreshDatabase<'_> {
     /// Its URL.
     pub(crate) fn url(&self) -> String {
-        self.cluster.url(&self.name)
+        match self.way {
+            Way::Socket => self.cluster.socket_url(&self.name),
+            Way::Tcp => self.cluster.url(&self.name),
+        }
+    }
+
+    /// Its URL by way of another TCP port.
+    fn url_through(&self, port: u16) -> String {
+        let [from, to] = [self.cluster.port(), port].map(|port| format!(":{port}/"));
+        self.cluster.url(&self.name).replacen(&from, &to, 1)
     }
 }
 
@@ -203,9 +228,10 @@ impl Site<'_> {
 
     /// One more server on the same database, which it reaches at another port.
     pub(crate) fn server_through(&self, port: u16) -> Server {
-        let own = self.database_address().map(|address| address.port());
-        let [from, to] = [own.unwrap_or_default(), port].map(|port| format!(":{port}/"));
-        self.host.server(&self.store.url().replacen(&from, &to, 1))
+        match &self.store {
+            Store::Database(database, _) => self.host.server(&database.url_through(port)),
+            Store::Folder(folder) => self.host.server(&folder.url()),
+        }
     }
 
     /// Registers so many workspaces.

@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -75,6 +76,15 @@ impl Cluster {
     /// The URL of a database in the cluster, for its superuser.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The same by way of the cluster's socket in the file system, which costs less than one of the
+    /// network's. Only drivers that take a percent-encoded folder for a host understand it: `libpq`
+    /// and `tokio-postgres` do.
+    pub fn socket_url(&self, database: &str) -> String {
+        let folder = self.folder.path().display().to_string();
+        let host = utf8_percent_encode(&folder, NON_ALPHANUMERIC);
+        format!("postgres://postgres@{host}:{}/{database}", self.port)
     }
 
     /// The URL of the database `postgres`.

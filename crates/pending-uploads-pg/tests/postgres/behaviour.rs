@@ -434,3 +434,35 @@ async fn times_from_before_all_rows_can_be_asked_for() {
     query.created_since = Some(ancient);
     assert_eq!(it.feed.list(it.workspace, &query).await.unwrap().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_is_reached_over_its_socket_in_the_file_system() {
+    let it = Postgres::with_a_workspace().await;
+    let folder: String = it
+        .db
+        .query_one("SHOW unix_socket_directories", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let port: String = it.db.query_one("SHOW port", &[]).await.unwrap().get(0);
+    let host = folder.replace('/', "%2F");
+    let url = format!(
+        "postgres://postgres@{host}:{port}/{}",
+        it.test_database.name()
+    );
+    let config = DatabaseConfig::parse(&url).unwrap();
+    let nearby = Database::connect(&config).unwrap();
+    let files = PgStorage::new(&nearby, StorageConfig::default(), Arc::new(SystemClock));
+    let data = vec![7; 3 * MIB];
+    let staged = files
+        .stage(it.workspace, name(), Mimetype::absent(), &data)
+        .await
+        .unwrap();
+    let read = files
+        .read_whole(it.workspace, staged.file_id, u64::MAX)
+        .await;
+    assert!(read.unwrap() == data);
+    let over_sockets = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+         AND backend_type = 'client backend' AND client_addr IS NULL";
+    assert!(it.db_number(over_sockets).await > 0);
+}
