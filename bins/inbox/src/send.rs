@@ -105,7 +105,7 @@ pub(crate) enum SendFailure {
     /// The upload failed.
     #[error("the files were not sent")]
     NotSent(#[source] CallError),
-    /// The upload broke off, and nobody knows whether the platform has the files.
+    /// Nobody knows whether the platform has the files.
     #[error("the platform did not say whether it took the files: look before you send them again")]
     Unknown(#[source] CallError),
     /// What was sent cannot be told.
@@ -221,9 +221,13 @@ async fn upload(
 
 fn failed(error: CallError) -> SendFailure {
     match error {
-        CallError::TimedOut | CallError::BrokenOff | CallError::Malformed { .. } => {
-            SendFailure::Unknown(error)
-        }
+        // The platform's store may have been lost after the commit, and a proxy in front of it knows
+        // no better.
+        CallError::Unavailable { .. }
+        | CallError::Unanswered(_)
+        | CallError::TimedOut
+        | CallError::BrokenOff
+        | CallError::Malformed { .. } => SendFailure::Unknown(error),
         error => SendFailure::NotSent(error),
     }
 }
@@ -295,6 +299,39 @@ impl<'a> Line<'a> {
             mimetype: file.mimetype.as_str(),
             size: file.size_bytes,
             sha256: file.sha256.map(|digest| digest.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_knows_whether_files_were_sent_when_no_answer_says_so() {
+        let broke = || Box::new(io::Error::from(io::ErrorKind::ConnectionReset));
+        for error in [
+            CallError::Unavailable { retry_after: None },
+            CallError::Unanswered(broke()),
+            CallError::TimedOut,
+            CallError::BrokenOff,
+            CallError::Malformed { what: "it is none" },
+        ] {
+            let failure = failed(error);
+            assert!(matches!(failure, SendFailure::Unknown(_)), "{failure:?}");
+        }
+        let refused = CallError::Refused {
+            status: 507,
+            code: None,
+            message: String::new(),
+        };
+        for error in [
+            CallError::Unreachable(broke()),
+            CallError::Unauthorized,
+            refused,
+        ] {
+            let failure = failed(error);
+            assert!(matches!(failure, SendFailure::NotSent(_)), "{failure:?}");
         }
     }
 }

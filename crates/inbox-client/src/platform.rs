@@ -251,7 +251,10 @@ impl PlatformWorkspace {
     ///
     /// # Errors
     /// [`CallError`]; [`CallError::Refused`] with the platform's code when the files are not taken,
-    /// and [`CallError::Unreadable`] when a file cannot be read or is not as long as was said.
+    /// [`CallError::Unreadable`] when a file cannot be read or is not as long as was said, and
+    /// [`CallError::Unreachable`] when the connection was not made or broke before all was sent.
+    /// After [`CallError::Unanswered`], [`CallError::Unavailable`], [`CallError::TimedOut`],
+    /// [`CallError::BrokenOff`] and [`CallError::Malformed`] the platform may have the files.
     pub async fn upload(&self, files: Vec<UploadFile>) -> Result<Vec<UploadedFile>, CallError> {
         let held = self.credentials.current().await?;
         let request = self.request(Method::POST, "chat/uploads");

@@ -93,6 +93,11 @@ pub(super) fn not_reached(error: reqwest::Error) -> CallError {
     CallError::Unreachable(error.without_url().into())
 }
 
+/// There is no answer to what went out whole.
+pub(super) fn unanswered(error: reqwest::Error) -> CallError {
+    CallError::Unanswered(error.without_url().into())
+}
+
 async fn read_small(mut response: Response) -> Result<Vec<u8>, CallError> {
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(broken_off)? {

@@ -52,6 +52,10 @@ pub enum CallError {
     /// There was no connection, or it broke before the answer began.
     #[error("the platform cannot be reached")]
     Unreachable(#[source] Box<dyn Error + Send + Sync>),
+    /// The connection broke after all of an upload was handed to it, and before the answer began:
+    /// nobody knows whether the platform took the files.
+    #[error("the connection broke before the platform answered")]
+    Unanswered(#[source] Box<dyn Error + Send + Sync>),
     /// The platform was silent for too long, or took too long for a small answer.
     #[error("the platform did not answer in time")]
     TimedOut,

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::{Answer, not_reached};
+use super::answer::{Answer, not_reached, unanswered};
 use super::deadline::after;
 use super::error::{CallError, malformed};
 use super::form::{Form, Pieces};
@@ -64,11 +64,13 @@ pub(super) async fn upload(
     let connected = after(Instant::now(), timeouts.connect);
     let (progress, step) = watch::channel(Step::Taken(connected));
     let mut request = request.header(CONTENT_TYPE, form.content_type());
-    if let Some(length) = form.length() {
+    let length = form.length();
+    if let Some(length) = length {
         request = request.header(CONTENT_LENGTH, length);
     }
     let body = Body::wrap_stream(Tracked {
         pieces: form.into_pieces(),
+        left: length,
         progress,
     });
     let last = step.clone();
@@ -78,9 +80,7 @@ pub(super) async fn upload(
         () = stalled(step, timeouts) => return Err(CallError::TimedOut),
     };
     let deadline = after(Instant::now(), timeouts.answer);
-    let response = sent.map_err(|error| {
-        failure(&last).map_or_else(|| not_reached(error), CallError::Unreadable)
-    })?;
+    let response = sent.map_err(|error| unsent(&last, error))?;
     let said: Said = Answer::judged(response, deadline)
         .await?
         .json("it says nothing of the files")
@@ -120,7 +120,22 @@ enum Step {
 /// A form on its way, which tells how far it is.
 struct Tracked {
     pieces: Pieces,
+    /// How many bytes are still to come, when that is known.
+    left: Option<u64>,
     progress: watch::Sender<Step>,
+}
+
+impl Tracked {
+    /// How far it is with `piece`. Nobody asks for what comes after the last byte of a form whose
+    /// length was said, so that its end is told by counting.
+    fn taken(&mut self, piece: &Bytes, now: Instant) -> Step {
+        let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        self.left = self.left.map(|left| left.saturating_sub(length));
+        match self.left {
+            Some(0) => Step::Whole(now),
+            _ => Step::Taken(now),
+        }
+    }
 }
 
 /// The form could not be read to its end; why stands in its [`Step`].
@@ -136,7 +151,7 @@ impl Stream for Tracked {
         let piece = ready!(self.pieces.as_mut().poll_next(cx)).transpose();
         let now = Instant::now();
         let (step, piece) = match piece {
-            Ok(Some(piece)) => (Step::Taken(now), Some(Ok(piece))),
+            Ok(Some(piece)) => (self.taken(&piece, now), Some(Ok(piece))),
             Ok(None) => (Step::Whole(now), None),
             Err(error) => (Step::Failed(Arc::new(error)), Some(Err(CutOff))),
         };
@@ -170,10 +185,14 @@ async fn wait_until(until: Option<Instant>) {
     }
 }
 
-/// Why the form could not be read, if that is why it was not sent.
-fn failure(step: &watch::Receiver<Step>) -> Option<io::Error> {
+/// Why there is no answer: the form could not be read, or it never went out whole, or it did, and
+/// then the platform may have it.
+fn unsent(step: &watch::Receiver<Step>, error: reqwest::Error) -> CallError {
     match &*step.borrow() {
-        Step::Failed(error) => Some(io::Error::new(error.kind(), Arc::clone(error))),
-        _ => None,
+        Step::Failed(error) => {
+            CallError::Unreadable(io::Error::new(error.kind(), Arc::clone(error)))
+        }
+        Step::Whole(_) => unanswered(error),
+        Step::Taken(_) | Step::Reading => not_reached(error),
     }
 }

@@ -1,17 +1,21 @@
 //! Uploads: how they are sent, and what comes back.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use inbox_client::{CallError, PlatformWorkspace, Timeouts, UploadFile, UploadedFile};
-use pending_uploads_core::{Mimetype, Sha256};
+use inbox_client::{
+    CallError, FixedToken, Platform, PlatformWorkspace, Timeouts, UploadFile, UploadedFile,
+};
+use pending_uploads_core::{Mimetype, Sha256, WorkspaceId};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
 use crate::support::scripted::{Answer, Scripted};
-use crate::support::{HASTY, PATIENT, workspace};
+use crate::support::{HASTY, PATIENT, TOKEN, token, workspace};
 
 /// More than any socket keeps.
 const LARGE: u64 = 64 * 1024 * 1024;
@@ -148,6 +152,48 @@ async fn a_platform_that_does_not_answer_to_an_upload_is_not_waited_for() {
     let files = vec![file("a", Some(3), b"abc")];
     let error = workspace.upload(files).await.unwrap_err();
     assert!(matches!(error, CallError::TimedOut), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_upload_that_was_sent_whole_and_not_answered_may_have_been_taken() {
+    for length in [Some(3), None] {
+        let (scripted, workspace, path) = scripted(PATIENT).await;
+        scripted.on("POST", &path, [takes(&["a"]).delayed(PATIENT.answer)]);
+        let breaks = async {
+            scripted.came(1).await;
+            drop(scripted);
+        };
+        let upload = workspace.upload(vec![file("a", length, b"abc")]);
+        let (uploaded, ()) = tokio::join!(upload, breaks);
+        let error = uploaded.unwrap_err();
+        assert!(matches!(error, CallError::Unanswered(_)), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_whose_connection_breaks_before_its_end_was_not_taken() {
+    let (scripted, workspace, path) = scripted(PATIENT).await;
+    scripted.ignore("POST", &path);
+    let breaks = async {
+        scripted.came(1).await;
+        drop(scripted);
+    };
+    let (uploaded, ()) = tokio::join!(workspace.upload(vec![large()]), breaks);
+    let error = uploaded.unwrap_err();
+    assert!(matches!(error, CallError::Unreachable(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_upload_to_nobody_was_not_taken() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let platform = Platform::new(url.parse().unwrap(), PATIENT).unwrap();
+    let token = Arc::new(FixedToken(token(TOKEN)));
+    let workspace = platform.workspace(WorkspaceId::generate(), token);
+    let files = vec![file("a", Some(3), b"abc")];
+    let error = workspace.upload(files).await.unwrap_err();
+    assert!(matches!(error, CallError::Unreachable(_)), "{error:?}");
 }
 
 #[tokio::test]
