@@ -91,9 +91,11 @@ async fn serve(settings: ServeSettings, metrics: PrometheusHandle) -> Result<(),
     };
     let server = upload_http::serve(listener, platform, options).map_err(ServeFailure::Server)?;
     tokio::spawn(metrics::keep_up(metrics));
-    if let Some(sweeper) = sweeper(&parts, &settings) {
-        tokio::spawn(sweep(sweeper, settings.sweep_interval, shutdown.clone()));
-    }
+    tokio::spawn(sweep(
+        sweeper(&parts, &settings),
+        settings.sweep_interval,
+        shutdown.clone(),
+    ));
 
     let handle = server.handle();
     tokio::spawn(async move {
@@ -167,15 +169,13 @@ fn platform(
     builder.build().map_err(ServeFailure::Build)
 }
 
-/// None when there is nothing to sweep.
-fn sweeper(parts: &Parts, settings: &ServeSettings) -> Option<Sweeper> {
-    let storage = parts.storage.as_ref()?;
-    Some(Sweeper::new(
-        Arc::clone(storage),
-        Arc::clone(&parts.activity),
-        Arc::clone(&parts.clock),
-        settings.sweep,
-    ))
+/// Where there are no files there are feeds all the same.
+fn sweeper(parts: &Parts, settings: &ServeSettings) -> Sweeper {
+    let (activity, clock) = (Arc::clone(&parts.activity), Arc::clone(&parts.clock));
+    match &parts.storage {
+        Some(storage) => Sweeper::new(Arc::clone(storage), activity, clock, settings.sweep),
+        None => Sweeper::of_feeds(activity, clock, settings.sweep.feed_retention),
+    }
 }
 
 /// Sweeps until the server stops; a step under way is done whole or not at all.

@@ -15,7 +15,8 @@ const PRUNE_EVERY: Duration = Duration::from_hours(1);
 /// Sweeps a store and prunes its feeds until nothing is left to do, at intervals.
 #[derive(Clone)]
 pub struct Sweeper {
-    storage: Arc<dyn Storage>,
+    /// None where there are feeds alone.
+    storage: Option<Arc<dyn Storage>>,
     activity: Arc<dyn ActivityLog>,
     clock: Arc<dyn Clock>,
     policy: SweepPolicy,
@@ -49,10 +50,28 @@ impl Sweeper {
         policy: SweepPolicy,
     ) -> Self {
         Self {
-            storage,
+            storage: Some(storage),
             activity,
             clock,
             policy,
+        }
+    }
+
+    /// A sweeper of the feeds in `activity` alone, for a store that holds no files; rows stay for
+    /// `feed_retention`.
+    pub fn of_feeds(
+        activity: Arc<dyn ActivityLog>,
+        clock: Arc<dyn Clock>,
+        feed_retention: Duration,
+    ) -> Self {
+        Self {
+            storage: None,
+            activity,
+            clock,
+            policy: SweepPolicy {
+                feed_retention,
+                ..SweepPolicy::default()
+            },
         }
     }
 
@@ -95,9 +114,12 @@ impl Sweeper {
 
     async fn sweep_files(&self) -> Result<SweepSummary> {
         let mut summary = SweepSummary::default();
+        let Some(storage) = &self.storage else {
+            return Ok(summary);
+        };
         loop {
             let started = Instant::now();
-            let swept = self.storage.sweep(&self.policy).await?;
+            let swept = storage.sweep(&self.policy).await?;
             if swept.is_dry() {
                 return Ok(summary);
             }
@@ -121,7 +143,10 @@ impl Sweeper {
     }
 
     async fn report_stats(&self) {
-        match self.storage.stats().await {
+        let Some(storage) = &self.storage else {
+            return;
+        };
+        match storage.stats().await {
             Ok(stats) => self.set_gauges(&stats),
             Err(error) => log_failure(&error),
         }

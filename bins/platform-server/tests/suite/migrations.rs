@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use server_harness::database::{db_value, migrate, migrated};
-use server_harness::{Form, ServerBuilder};
+use server_harness::{Form, ServerBuilder, eventually};
 
 const TABLES: &str = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' \
      AND tablename <> 'refinery_schema_history'";
@@ -109,4 +109,27 @@ async fn a_server_whose_database_lacks_the_uploads_serves_everything_else() {
         .client(&workspace)
         .must_upload(&workspace, "a.txt", b"a")
         .await;
+}
+
+#[tokio::test]
+async fn a_server_whose_database_lacks_the_uploads_prunes_its_feeds() {
+    let database = migrated();
+    migrate(&database.url(), &["--down-to", "1"]);
+    let server = ServerBuilder::on(&database.url())
+        .set("FEED_RETENTION_SECS", 1)
+        .set("SWEEP_INTERVAL_SECS", 1)
+        .start();
+    let (workspace, client) = server.workspace().await;
+    for id in ["one", "two"] {
+        let message = json!({
+            "jsonrpc": "2.0", "id": id, "method": "message/send",
+            "params": {"message": {"role": "user", "messageId": id, "parts": []}},
+        });
+        let sent = client.post_json(&workspace.path("a2a"), &message).await;
+        assert_eq!(sent.status, 200, "{sent:?}");
+    }
+    eventually("the newest row alone is left", async || {
+        (client.feed(&workspace, "").await.len() == 1).then_some(())
+    })
+    .await;
 }
