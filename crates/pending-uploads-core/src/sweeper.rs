@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::{error, info};
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{ActivityLog, Clock, Error, Result, Stats, Storage, SweepPolicy, SweptFile};
@@ -11,6 +12,10 @@ use crate::{ActivityLog, Clock, Error, Result, Stats, Storage, SweepPolicy, Swep
 /// How often feeds are pruned, or as often as their retention is over: rows live for weeks, and a
 /// pass looks at the newest row of every workspace that has been quiet for as long.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
+
+/// After how many steps feeds are pruned and gauges set, whether files are left or not: where they
+/// are acked as fast as they are swept, each step finds more.
+const SWEEP_STEPS: u32 = 256;
 
 /// Sweeps a store and prunes its feeds until nothing is left to do, at intervals.
 #[derive(Clone)]
@@ -39,6 +44,15 @@ pub struct SweepSummary {
     pub bytes: u64,
     /// Rows that were pruned from feeds.
     pub feed_rows: u64,
+}
+
+/// What is left after some steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Nothing for now.
+    Nothing,
+    /// Perhaps more.
+    More,
 }
 
 impl Sweeper {
@@ -77,7 +91,8 @@ impl Sweeper {
 
     /// Sweeps at once and then every `every`, for ever, and prunes the feeds at once and then every
     /// hour, or as often as their retention is over; a sweep that fails is logged, and the next
-    /// one tries again. Dropping the future ends it between two steps or in one, which the store
+    /// one tries again. A long sweep is interrupted now and then to prune and to set the gauges,
+    /// and goes on at once. Dropping the future ends it between two steps or in one, which the store
     /// then does whole or not at all. Several instances may sweep one store at once.
     pub async fn run(&self, every: Duration) {
         let mut ticks = interval(every.max(Duration::from_millis(1)));
@@ -85,26 +100,44 @@ impl Sweeper {
         let mut pruned = None;
         loop {
             ticks.tick().await;
-            match self.sweep_files().await {
-                Ok(_) => self.report_stats().await,
-                Err(error) => log_failure(&error),
-            }
-            let prune_every = PRUNE_EVERY.min(self.policy.feed_retention);
-            if pruned.is_none_or(|at: Instant| at.elapsed() >= prune_every) {
-                pruned = Some(Instant::now());
-                if let Err(error) = self.prune_until_dry().await {
-                    log_failure(&error);
-                }
+            while self.sweep_and_report(&mut pruned).await == Left::More {
+                // A store that never waits would keep the thread, and whoever wants to end this.
+                yield_now().await;
             }
         }
     }
 
-    /// Sweeps step by step until there is nothing left, and answers what it did.
+    /// Takes some steps, sets the gauges, and prunes when it is time to: `pruned` is when that began
+    /// last. After a failure nothing is left for now.
+    async fn sweep_and_report(&self, pruned: &mut Option<Instant>) -> Left {
+        let left = match self.sweep_some(&mut SweepSummary::default()).await {
+            Ok(left) => {
+                self.report_stats().await;
+                left
+            }
+            Err(error) => {
+                log_failure(&error);
+                Left::Nothing
+            }
+        };
+        let prune_every = PRUNE_EVERY.min(self.policy.feed_retention);
+        if pruned.is_none_or(|at| at.elapsed() >= prune_every) {
+            *pruned = Some(Instant::now());
+            if let Err(error) = self.prune_until_dry().await {
+                log_failure(&error);
+            }
+        }
+        left
+    }
+
+    /// Sweeps step by step until there is nothing left, and answers what it did; for as long as
+    /// others make more as fast as it sweeps, it goes on.
     ///
     /// # Errors
     /// Those of [`Storage::sweep`] and [`ActivityLog::prune`]; what was swept before stays swept.
     pub async fn sweep_until_dry(&self) -> Result<SweepSummary> {
-        let summary = self.sweep_files().await?;
+        let mut summary = SweepSummary::default();
+        while self.sweep_some(&mut summary).await? == Left::More {}
         let feed_rows = self.prune_until_dry().await?;
         Ok(SweepSummary {
             feed_rows,
@@ -112,16 +145,17 @@ impl Sweeper {
         })
     }
 
-    async fn sweep_files(&self) -> Result<SweepSummary> {
-        let mut summary = SweepSummary::default();
+    /// Takes [`SWEEP_STEPS`] steps, or fewer when nothing is left, and adds to `summary` what they
+    /// did.
+    async fn sweep_some(&self, summary: &mut SweepSummary) -> Result<Left> {
         let Some(storage) = &self.storage else {
-            return Ok(summary);
+            return Ok(Left::Nothing);
         };
-        loop {
+        for _ in 0..SWEEP_STEPS {
             let started = Instant::now();
             let swept = storage.sweep(&self.policy).await?;
             if swept.is_dry() {
-                return Ok(summary);
+                return Ok(Left::Nothing);
             }
             for file in &swept.files {
                 log_swept(file, started.elapsed());
@@ -129,6 +163,7 @@ impl Sweeper {
                 summary.bytes += file.size_bytes;
             }
         }
+        Ok(Left::More)
     }
 
     async fn prune_until_dry(&self) -> Result<u64> {
