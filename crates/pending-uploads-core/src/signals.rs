@@ -59,7 +59,8 @@ impl FeedSignals {
     }
 
     /// [`ActivityLog::wait`] for a feed whose writers signal here: subscribes, then lists until there
-    /// is a row, or until `patience` is over: first at once, then after each signal.
+    /// is a row, or until `patience` is over: first at once, then after each signal. However many
+    /// signals come, no look begins after that.
     ///
     /// # Errors
     /// Those of [`ActivityLog::list`], at once.
@@ -74,15 +75,12 @@ impl FeedSignals {
             FeedStart::Newest => return feed.list(workspace, query).await,
             FeedStart::After(_) | FeedStart::Oldest => {}
         }
-        let deadline = Instant::now() + patience;
+        // One that cannot be told is never over.
+        let deadline = Instant::now().checked_add(patience);
         let mut subscription = self.subscribe(workspace);
         loop {
             let rows = feed.list(workspace, query).await?;
-            if !rows.is_empty()
-                || timeout_at(deadline, subscription.signalled())
-                    .await
-                    .is_err()
-            {
+            if !rows.is_empty() || !subscription.signalled_before(deadline).await {
                 return Ok(rows);
             }
         }
@@ -115,6 +113,16 @@ impl FeedSubscription {
             std::future::pending::<()>().await;
         }
     }
+
+    /// Whether there is a signal before `deadline`; none is never over. A signal that is there
+    /// already does not put off the end.
+    async fn signalled_before(&mut self, deadline: Option<Instant>) -> bool {
+        let Some(deadline) = deadline else {
+            self.signalled().await;
+            return true;
+        };
+        Instant::now() < deadline && timeout_at(deadline, self.signalled()).await.is_ok()
+    }
 }
 
 impl Drop for FeedSubscription {
@@ -132,7 +140,61 @@ impl Drop for FeedSubscription {
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
+    use tokio::time::{sleep, timeout};
+
     use super::*;
+    use crate::{Error, NewActivity, Timestamp};
+
+    /// How long a look at [`Busy`] takes.
+    const LOOK: Duration = Duration::from_secs(1);
+
+    /// A feed that gets a row during each look, and none that is looked for.
+    struct Busy(FeedSignals);
+
+    #[async_trait]
+    impl ActivityLog for Busy {
+        async fn append(&self, _: WorkspaceId, _: NewActivity) -> Result<Activity> {
+            Err(Error::NotFound)
+        }
+
+        async fn list(&self, workspace: WorkspaceId, _: &ActivityQuery) -> Result<Vec<Activity>> {
+            sleep(LOOK).await;
+            self.0.signal(workspace);
+            Ok(Vec::new())
+        }
+
+        async fn wait(
+            &self,
+            workspace: WorkspaceId,
+            query: &ActivityQuery,
+            patience: Duration,
+        ) -> Result<Vec<Activity>> {
+            self.0.wait_for_rows(self, workspace, query, patience).await
+        }
+
+        async fn prune(&self, _: Timestamp) -> Result<u64> {
+            Err(Error::NotFound)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_feed_that_is_never_quiet_does_not_outlast_a_readers_patience() {
+        let feed = Busy(FeedSignals::new());
+        let query = ActivityQuery::from_start(FeedStart::Oldest);
+        let begun = Instant::now();
+        let waited = feed.wait(WorkspaceId::generate(), &query, 10 * LOOK);
+        let rows = timeout(100 * LOOK, waited).await.unwrap().unwrap();
+        assert_eq!((rows, begun.elapsed()), (Vec::new(), 10 * LOOK));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_patience_without_end_is_no_error() {
+        let feed = Busy(FeedSignals::new());
+        let query = ActivityQuery::from_start(FeedStart::Oldest);
+        let waited = feed.wait(WorkspaceId::generate(), &query, Duration::MAX);
+        assert!(timeout(100 * LOOK, waited).await.is_err(), "it waits on");
+    }
 
     #[tokio::test]
     async fn a_signal_between_subscription_and_wait_is_not_lost() {
