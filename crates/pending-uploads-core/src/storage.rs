@@ -329,7 +329,7 @@ impl From<&PendingUpload> for ListAfter {
     }
 }
 
-/// When things are old enough to be swept.
+/// When things are old enough to be swept. [`Duration::MAX`] is never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SweepPolicy {
     /// How long the record of an acked file is kept, counted from the ack.

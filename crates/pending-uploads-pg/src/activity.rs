@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::database::Database;
 use crate::error::PgError;
 use crate::feed_rows::{self, FeedRows};
-use crate::rows;
+use crate::rows::{self, EARLIEST, stored_time};
 
 /// The columns that [`activity`] reads.
 macro_rules! activity_columns {
@@ -302,10 +302,6 @@ impl Found {
     }
 }
 
-/// The first day of the year 1: the store knows no earlier times than 4713 BC, and no row is from
-/// before either.
-const EARLIEST: Timestamp = Timestamp::from_micros(-62_135_596_800_000_000);
-
 async fn prune_step(
     database: &Database,
     horizon: Timestamp,
@@ -314,7 +310,7 @@ async fn prune_step(
     let (created_at, id) = after.map_or((EARLIEST, Uuid::nil()), |mark| {
         (mark.created_at, mark.id.as_uuid())
     });
-    let (horizon, created_at) = (SystemTime::from(horizon), SystemTime::from(created_at));
+    let (horizon, created_at) = (stored_time(horizon), stored_time(created_at));
     let rows = database.query(PRUNE, &[&horizon, &created_at, &id]).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
@@ -369,11 +365,6 @@ impl Filters {
             created_before: query.created_before.map(stored_time),
         }
     }
-}
-
-/// A time that the store can compare with; one from before all rows is as good as another.
-fn stored_time(time: Timestamp) -> SystemTime {
-    time.max(EARLIEST).into()
 }
 
 /// Reads a row; none when it is the one of nulls that stands for a cursor with nothing after it.

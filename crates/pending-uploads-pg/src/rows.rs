@@ -10,6 +10,15 @@ use uuid::Uuid;
 
 use crate::error::PgError;
 
+/// The first day of the year 1: PostgreSQL knows no earlier times than 4713 BC, and no row is from
+/// before either.
+pub(crate) const EARLIEST: Timestamp = Timestamp::from_micros(-62_135_596_800_000_000);
+
+/// A time that PostgreSQL can compare with; one from before all rows is as good as another.
+pub(crate) fn stored_time(time: Timestamp) -> SystemTime {
+    time.max(EARLIEST).into()
+}
+
 /// The columns that [`pending_upload`] reads.
 macro_rules! upload_columns {
     () => {

@@ -24,7 +24,7 @@ use crate::chunks::CHUNK_BYTES;
 use crate::database::Database;
 use crate::error::PgError;
 use crate::feed_rows::{self, FeedRows};
-use crate::rows;
+use crate::rows::{self, stored_time};
 
 /// How many chunks of a file that is larger than a step one transaction deletes.
 const STEP_CHUNKS: i32 = 1024;
@@ -193,7 +193,7 @@ async fn find(
     let workspaces: Vec<Uuid> = workspaces.into_iter().collect();
     let statement = client.prepare_cached(candidates).await?;
     let rows = client
-        .query(&statement, &[&SystemTime::from(until), &workspaces])
+        .query(&statement, &[&stored_time(until), &workspaces])
         .await?;
     rows.iter().map(swept_file).collect()
 }
@@ -365,8 +365,7 @@ async fn sweep_abandoned(
     silent_since: Timestamp,
     now: Timestamp,
 ) -> Result<Vec<SweptFile>, PgError> {
-    let params: [&(dyn ToSql + Sync); 2] =
-        [&SystemTime::from(now), &SystemTime::from(silent_since)];
+    let params: [&(dyn ToSql + Sync); 2] = [&SystemTime::from(now), &stored_time(silent_since)];
     match abandon(database, ABANDON, &params).await? {
         Some(batch) => delete_abandoned(database, &batch).await,
         None => Ok(Vec::new()),

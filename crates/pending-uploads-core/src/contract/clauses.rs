@@ -149,6 +149,7 @@ macro_rules! contract_tests {
                 a_waiting_file_is_not_swept,
                 an_acked_file_is_swept_after_its_retention,
                 a_retention_of_nothing_sweeps_acked_files_at_once,
+                what_is_kept_for_ever_keeps_nothing_else,
                 an_expired_file_is_swept_and_the_feed_says_so,
                 a_file_acked_and_expired_is_swept_without_a_row,
                 a_sweep_leaves_what_still_waits,
@@ -208,6 +209,7 @@ macro_rules! contract_tests {
             }
             pruning {
                 rows_before_the_horizon_go,
+                nothing_is_before_all_time,
                 the_newest_row_of_each_workspace_stays,
                 a_pruned_cursor_is_gone,
                 the_oldest_row_is_the_oldest_that_is_left,

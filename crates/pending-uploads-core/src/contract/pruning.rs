@@ -37,6 +37,16 @@ pub async fn rows_before_the_horizon_go(fixture: &dyn Fixture) {
     assert_eq!(prune(&subject, horizon).await, 0);
 }
 
+/// `ActivityLog::prune`: a horizon before all time is one before which there is no row.
+pub async fn nothing_is_before_all_time(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    four_rows(&subject, workspace).await;
+    let horizon = subject.now().saturating_sub(Duration::MAX);
+    assert_eq!(prune(&subject, horizon).await, 0);
+    assert_eq!(seqs(&subject.feed(workspace).await), [1, 2, 3, 4]);
+}
+
 /// `ActivityLog::prune`: the newest row of each workspace stays, so that a quiet one keeps its
 /// cursor.
 pub async fn the_newest_row_of_each_workspace_stays(fixture: &dyn Fixture) {

@@ -71,6 +71,26 @@ pub async fn a_retention_of_nothing_sweeps_acked_files_at_once(fixture: &dyn Fix
     assert_eq!(files, [swept(&upload, SweepReason::Acked)]);
 }
 
+/// `SweepPolicy`: what is to be kept for ever keeps nothing else from being swept.
+pub async fn what_is_kept_for_ever_keeps_nothing_else(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let old = subject.publish(workspace, b"old").await;
+    subject.clock.advance(subject.ttl / 2);
+    let acked = subject.publish(workspace, b"acked").await;
+    subject.ack(&acked).await;
+    subject.clock.advance(subject.ttl / 2);
+    let policy = SweepPolicy {
+        ack_retention: Duration::MAX,
+        staging_lease: Duration::MAX,
+        feed_retention: Duration::MAX,
+    };
+    let files = sweep(&*subject.storage, &policy).await;
+    assert_eq!(files, [swept(&old, SweepReason::Expired)]);
+    let found = subject.storage.get(workspace, acked.file_id).await;
+    assert!(found.unwrap().acked_at.is_some());
+}
+
 /// Invariant 7: a file that expired without an ack is swept, and the feed says so.
 pub async fn an_expired_file_is_swept_and_the_feed_says_so(fixture: &dyn Fixture) {
     let subject = fixture.subject(Terms::default()).await;
