@@ -8,11 +8,13 @@
 //!   longer, so that the answer can be read, and then closed; never drained without an end;
 //! - on Linux, a connection whose peer takes nothing for the idle timeout is ended by the kernel,
 //!   even when the peer is alive and only stopped reading;
+//! - the head of each request has a deadline, and not of a connection's first one alone;
 //! - small answers are sent at once (`TCP_NODELAY`);
 //! - a socket is read in small bites, so that an upload holds little memory here.
 
 mod expect;
 mod measured;
+mod requests;
 mod unread;
 
 use std::io;
@@ -30,6 +32,7 @@ use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
 
 use self::measured::MeasuredStream;
+use self::requests::Requests;
 use crate::platform::Platform;
 use crate::routes::{configure, unknown_route};
 
@@ -37,8 +40,6 @@ use crate::routes::{configure, unknown_route};
 const MAX_WORKERS: usize = 512;
 /// How long a connection may be kept without a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long the headers of a connection's first request may take.
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is still read after an answer that came before the body's end.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -53,9 +54,12 @@ pub struct ServeOptions {
     /// The most connections at once. Each worker gets an equal share, rounded up; a connection
     /// beyond waits until one ends.
     pub max_connections: NonZeroUsize,
+    /// How long the head of a request may take: from the connection's beginning on for the first
+    /// one, and from its own first byte on for each later one.
+    pub head_timeout: Duration,
 }
 
-/// One worker for each core, 30 seconds to stop, 4,096 connections.
+/// One worker for each core, 30 seconds to stop, 4,096 connections, 10 seconds for a head.
 impl Default for ServeOptions {
     fn default() -> Self {
         const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -63,6 +67,7 @@ impl Default for ServeOptions {
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             shutdown_timeout: Duration::from_secs(30),
             max_connections: MAX_CONNECTIONS,
+            head_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -99,7 +104,10 @@ pub fn serve(
         let expecting = platform.clone();
         let http = HttpService::build()
             .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-            .client_request_timeout(HEADERS_TIMEOUT)
+            .client_request_timeout(options.head_timeout)
+            .on_connect_ext(|stream: &MeasuredStream, connection| {
+                connection.insert(stream.requests().clone());
+            })
             .client_disconnect_timeout(LINGER)
             .local_addr(address)
             .graceful_shutdown_signal(move || {
@@ -116,7 +124,9 @@ pub fn serve(
         let connected = fn_service(move |stream: TcpStream| async move {
             set_up(&stream, idle_timeout);
             let peer = stream.peer_addr().ok();
-            Ok((MeasuredStream::new(stream), Protocol::Http1, peer))
+            let requests = Requests::new(options.head_timeout);
+            let stream = MeasuredStream::new(stream, requests);
+            Ok((stream, Protocol::Http1, peer))
         });
         connected.and_then(http)
     };

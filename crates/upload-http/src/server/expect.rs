@@ -7,7 +7,8 @@ use actix_http::{Method, Request, Response};
 use actix_web::{HttpMessage, ResponseError};
 use pending_uploads_core::WorkspaceId;
 
-use super::unread::HeldBody;
+use super::requests::UnderWay;
+use super::unread::{HeldBody, under_way};
 use crate::auth;
 use crate::error::ApiError;
 use crate::events::{self, Site};
@@ -21,12 +22,13 @@ pub(super) async fn before_continue(
     request: Request,
 ) -> Result<Request, Response<BoxBody>> {
     let started = Instant::now();
+    let under_way = under_way(&request);
     match judge(&platform, &request).await {
         Ok(()) => Ok(request),
         Err(error) => {
             let workspace = upload_target(&request).and_then(|id| id.parse().ok());
             events::refused(&Site::of_upload(workspace), &error, started.elapsed());
-            Err(refuse(&error, request))
+            Err(refuse(&error, request, under_way))
         }
     }
 }
@@ -52,8 +54,12 @@ fn upload_target(request: &Request) -> Option<&str> {
     (request.method() == Method::POST && !id.contains(['/', '%'])).then_some(id)
 }
 
-fn refuse(error: &ApiError, mut request: Request) -> Response<BoxBody> {
+fn refuse(
+    error: &ApiError,
+    mut request: Request,
+    under_way: Option<UnderWay>,
+) -> Response<BoxBody> {
     let payload = request.take_payload();
     let answer: Response<BoxBody> = error.error_response().into();
-    answer.map_body(|_, body| HeldBody::new(body, payload).boxed())
+    answer.map_body(|_, body| HeldBody::new(body, payload, under_way).boxed())
 }

@@ -18,18 +18,23 @@ use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_core::Stream;
 
-/// The body of an answer, and the payload of its request.
+use super::requests::{Requests, UnderWay};
+
+/// The body of an answer, and the payload of its request, which is under way until it has been
+/// sent.
 pub(super) struct HeldBody {
     body: BoxBody,
     _payload: Option<SharedPayload>,
+    _under_way: Option<UnderWay>,
 }
 
 impl HeldBody {
     /// Keeps `payload` until `body` has been sent.
-    pub(super) fn new(body: BoxBody, payload: Payload) -> Self {
+    pub(super) fn new(body: BoxBody, payload: Payload, under_way: Option<UnderWay>) -> Self {
         Self {
             body,
             _payload: Some(SharedPayload::new(payload)),
+            _under_way: under_way,
         }
     }
 }
@@ -53,6 +58,7 @@ where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = actix_web::Error>,
 {
     let is_head = request.method() == Method::HEAD;
+    let under_way = under_way(&request);
     let held = share_payload(&mut request);
     let answer = app.call(request);
     async move {
@@ -63,8 +69,14 @@ where
         Ok(answer.map_body(|_, body| HeldBody {
             body,
             _payload: held,
+            _under_way: under_way,
         }))
     }
+}
+
+/// Notes that a request has begun on its connection.
+pub(super) fn under_way(request: &Request) -> Option<UnderWay> {
+    request.conn_data().map(Requests::begin)
 }
 
 /// Takes the body from an answer to HEAD, and leaves its length.

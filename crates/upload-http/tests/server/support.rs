@@ -155,6 +155,15 @@ pub struct TestServer {
 
 impl TestServer {
     pub fn start(platform: PlatformBuilder, settings: Settings) -> Self {
+        Self::start_with(platform, settings, ServeOptions::default())
+    }
+
+    /// A server of one worker that runs as `options` say.
+    pub fn start_with(
+        platform: PlatformBuilder,
+        settings: Settings,
+        options: ServeOptions,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (started, handle) = mpsc::channel();
@@ -163,7 +172,7 @@ impl TestServer {
                 let platform = platform.settings(settings).build().unwrap();
                 let options = ServeOptions {
                     workers: NonZeroUsize::new(1).unwrap(),
-                    ..ServeOptions::default()
+                    ..options
                 };
                 let server = serve(listener, platform, options).unwrap();
                 started.send(server.handle()).unwrap();
