@@ -6,8 +6,8 @@ use percent_encoding::percent_decode_str;
 ///
 /// `filename*` (RFC 8187) comes before `filename`, should a client send it although RFC 7578,
 /// section 4.2, tells it not to. `filename` is UTF-8, with `%22`, `%0D` and `%0A` for `"`, CR and LF,
-/// as browsers send it (WHATWG HTML, multipart/form-data encoding algorithm), or a quoted-string.
-/// Bytes that are no UTF-8 become U+FFFD. Nothing is dropped here: that is for the sanitizer.
+/// as browsers send it (WHATWG HTML, multipart/form-data encoding algorithm), or a quoted-string; see
+/// [`Backslash`]. Bytes that are no UTF-8 become U+FFFD. Nothing is dropped here: that is for the sanitizer.
 pub(super) fn original_name(header: &[u8]) -> String {
     let header = String::from_utf8_lossy(header);
     let extended = parameter(&header, "filename*").and_then(|value| decode_extended(&value));
@@ -30,15 +30,56 @@ fn decode_extended(value: &str) -> Option<String> {
     }
 }
 
+/// What a backslash in a quoted value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Backslash {
+    /// The beginning of an escape, before `"` and `\`.
+    Escape,
+    /// A character as any other.
+    Itself,
+}
+
+impl Backslash {
+    /// How a header means its backslashes. Browsers do not escape them, so that the name `a\` comes
+    /// as `"a\"`; a quoted-string does. So they are escapes, unless that leaves a value without an
+    /// end, or with something behind it, and the other reading does not.
+    pub(super) fn of(header: &str) -> Self {
+        let differs = header.contains("\\\"");
+        if differs && !Self::Escape.reads(header) && Self::Itself.reads(header) {
+            Self::Itself
+        } else {
+            Self::Escape
+        }
+    }
+
+    /// Whether each quoted value has an end, and nothing but the next parameter behind it.
+    fn reads(self, header: &str) -> bool {
+        let mut rest = header.split_once(';').map(|(_, rest)| rest);
+        while let Some((_, value)) = rest.and_then(|rest| rest.split_once('=')) {
+            let value = value.trim_start();
+            if let Some(quoted) = value.strip_prefix('"') {
+                let (_, after) = take_quoted(quoted, self);
+                let after = after.map(str::trim_start);
+                if !after.is_some_and(|after| after.is_empty() || after.starts_with(';')) {
+                    return false;
+                }
+            }
+            rest = take_value(value, self).1;
+        }
+        true
+    }
+}
+
 /// The value of a parameter of a header that the parser has found to be well-formed.
 ///
 /// The parser's own reading drops every backslash, and with it the folders' ends of a Windows path;
-/// here one is an escape only before `"` and `\`.
+/// here one is an escape only before `"` and `\`, if at all.
 fn parameter(header: &str, wanted: &str) -> Option<String> {
+    let backslash = Backslash::of(header);
     let (_, mut rest) = header.split_once(';')?;
     loop {
         let (name, after) = rest.split_once('=')?;
-        let (value, next) = take_value(after.trim_start());
+        let (value, next) = take_value(after.trim_start(), backslash);
         if name.trim().eq_ignore_ascii_case(wanted) {
             return Some(value);
         }
@@ -47,19 +88,27 @@ fn parameter(header: &str, wanted: &str) -> Option<String> {
 }
 
 /// Splits a parameter's value, without its quotes, from what follows the next `;`.
-fn take_value(text: &str) -> (String, Option<&str>) {
+fn take_value(text: &str, backslash: Backslash) -> (String, Option<&str>) {
     let Some(quoted) = text.strip_prefix('"') else {
         return match text.split_once(';') {
             Some((token, rest)) => (token.trim_end().to_owned(), Some(rest)),
             None => (text.trim_end().to_owned(), None),
         };
     };
+    let (value, after) = take_quoted(quoted, backslash);
+    let next = after.and_then(|after| after.split_once(';'));
+    (value, next.map(|(_, rest)| rest))
+}
+
+/// Splits what a quote has opened from what follows the quote that closes it; from nothing, when
+/// none does.
+fn take_quoted(quoted: &str, backslash: Backslash) -> (String, Option<&str>) {
     let mut value = String::new();
     let mut chars = quoted.chars();
     while let Some(c) = chars.next() {
         match c {
-            '"' => break,
-            '\\' => match chars.next() {
+            '"' => return (value, Some(chars.as_str())),
+            '\\' if backslash == Backslash::Escape => match chars.next() {
                 Some(escaped @ ('"' | '\\')) => value.push(escaped),
                 Some(other) => value.extend(['\\', other]),
                 None => break,
@@ -67,7 +116,7 @@ fn take_value(text: &str) -> (String, Option<&str>) {
             _ => value.push(c),
         }
     }
-    (value, chars.as_str().split_once(';').map(|(_, rest)| rest))
+    (value, None)
 }
 
 fn unescape_percent(name: &str) -> String {
@@ -124,6 +173,37 @@ mod tests {
         ] {
             let value = HeaderValue::from_bytes(header.as_bytes()).unwrap();
             assert!(ContentDisposition::from_raw(&value).is_ok(), "{header}");
+            assert_eq!(original_name(header.as_bytes()), name, "{header}");
+        }
+    }
+
+    /// The parser does not take these as they are.
+    #[test]
+    fn a_name_that_ends_in_a_backslash_is_read_to_its_end() {
+        for (header, name) in [
+            (r#"form-data; name="files"; filename="a\""#, r"a\"),
+            (
+                r#"form-data; name="files"; filename="C:\a;b\" "#,
+                r"C:\a;b\",
+            ),
+            (r#"form-data; filename="a\"; name="files""#, r"a\"),
+            (r#"form-data; name="a\"; filename="b\""#, r"b\"),
+            (r#"form-data; name="files"; filename="\""#, r"\"),
+        ] {
+            assert_eq!(Backslash::of(header), Backslash::Itself, "{header}");
+            assert_eq!(original_name(header.as_bytes()), name, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_backslash_escapes_wherever_that_can_be_read() {
+        for (header, name) in [
+            (r#"form-data; name="files"; filename="a\\""#, r"a\"),
+            (r#"form-data; name="files"; filename="a\"; b""#, "a\"; b"),
+            (r#"form-data; name="files"; filename="a\""; x=y"#, "a\""),
+            (r#"form-data; name="files"; filename="a\"b" c"#, "a\"b"),
+        ] {
+            assert_eq!(Backslash::of(header), Backslash::Escape, "{header}");
             assert_eq!(original_name(header.as_bytes()), name, "{header}");
         }
     }

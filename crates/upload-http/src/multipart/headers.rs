@@ -6,8 +6,10 @@
 //! must see them as they were sent. The parser also believes two headers that are of no use to it: a
 //! `Content-Length` (see [`framing`](super::framing)), and a `Content-Type`, by which it would take a
 //! file that happens to be multipart for a form in the form. So in place, and without changing the
-//! block's length, those two are renamed and such characters of values become `_`.
+//! block's length, those two are renamed and such characters of values become `_`. So does each
+//! backslash of a `Content-Disposition` that escapes nothing by it, because to the parser it would.
 
+use super::disposition::Backslash;
 use super::framing::FramingError;
 
 const LENGTH: &[u8] = b"content-length";
@@ -60,6 +62,9 @@ impl GivenHeaders {
             line[..TYPE.len()].copy_from_slice(GIVEN_TYPE);
         } else if let Some(rest) = after_name(line, DISPOSITION) {
             let value = value(rest);
+            if Backslash::of(&String::from_utf8_lossy(&value)) == Backslash::Itself {
+                mend_backslashes(line);
+            }
             self.disposition.get_or_insert(value);
         }
         mend_value(line);
@@ -94,6 +99,14 @@ fn value(rest: &[u8]) -> Vec<u8> {
         value = inner;
     }
     value.to_vec()
+}
+
+fn mend_backslashes(line: &mut [u8]) {
+    for byte in line {
+        if *byte == b'\\' {
+            *byte = MENDED;
+        }
+    }
 }
 
 /// Replaces what the parser would refuse in the line's value. A carriage return stays, and is

@@ -180,6 +180,8 @@ async fn a_name_of_any_bytes_is_left_to_the_sanitizer() {
         ("résumé\u{85}".as_bytes(), "résumé", "r_sum__"),
         (b"\xff\xfe", "\u{fffd}\u{fffd}", "__"),
         (b"dir/a\tb", "dir/ab", "a_b"),
+        (b"a\\", "a\\", "a_"),
+        (b"C:\\dir\\\xe9\\", "C:\\dir\\\u{fffd}\\", "C__dir___"),
     ] {
         let body = closed(&[named(name), file_part("", b"second")]);
         for sizes in SIZES {
