@@ -15,9 +15,13 @@ use crate::events::{self, InFlight, Site};
 
 /// The bytes of a range of a file, as the body of an answer.
 ///
-/// When the server has asked for more after the last byte of the *file*, that byte has been handed
-/// to the network, and the file counts as fetched. A range that ends earlier and a body that is
-/// dropped half-way do not.
+/// When the server has asked for more after the last byte of the *file*, and has come again, that
+/// byte has been handed to the network, and the file counts as fetched. A range that ends earlier
+/// and a body that is dropped half-way do not.
+///
+/// It has to come again because actix-http asks for more until it has 32 KiB to write, and so asks
+/// a small file to its end before it writes any of it. A body that is not ready makes it write what
+/// it has, and when nobody is there to take that, it drops the body.
 pub(crate) struct Handover {
     pieces: ByteStream,
     storage: Arc<dyn Storage>,
@@ -48,6 +52,10 @@ impl Begun {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     UnderWay,
+    /// The last byte has been given, and is to be written before there is an end.
+    LastGiven,
+    /// It has been written.
+    Written,
     Over,
 }
 
@@ -132,12 +140,21 @@ impl Stream for Handover {
     type Item = Result<Bytes, BrokenOff>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.state == State::Over {
-            return Poll::Ready(None);
+        match self.state {
+            State::Over => return Poll::Ready(None),
+            State::LastGiven => {
+                self.state = State::Written;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            State::UnderWay | State::Written => {}
         }
         Poll::Ready(match ready!(self.pieces.as_mut().poll_next(context)) {
             Some(Ok(piece)) => {
                 self.sent_bytes += piece.len() as u64;
+                if self.sent_bytes == self.range.byte_count() {
+                    self.state = State::LastGiven;
+                }
                 Some(Ok(piece))
             }
             Some(Err(error)) => Some(Err(self.break_off(&error.into()))),

@@ -7,6 +7,7 @@
     reason = "the helpers of a test crate fail its tests, and nobody else sees them"
 )]
 
+mod fetches;
 mod heads;
 mod push;
 mod support;

@@ -244,7 +244,7 @@ fn a_part_length_that_is_wrong_is_refused_and_one_that_is_right_passes() {
 }
 
 /// A record of a file of `size_bytes` that waits for `workspace`.
-fn record(workspace: WorkspaceId, size_bytes: u64) -> PendingUpload {
+pub fn record(workspace: WorkspaceId, size_bytes: u64) -> PendingUpload {
     PendingUpload {
         file_id: FileId::from_uuid(uuid::Uuid::from_u128(1)),
         workspace_id: workspace,
