@@ -10,7 +10,7 @@ use crate::{
 /// What is known of a batch's files while their bytes arrive: their names, lengths and digests,
 /// which of them is open, and whether the batch is broken. Where the bytes go is the backend's.
 ///
-/// [`take`](Self::take) and [`finish`](Self::finish) leave a call under way, which the backend ends
+/// [`take`](Self::take), [`show_life`](Self::show_life) and [`finish`](Self::finish) leave a call under way, which the backend ends
 /// by [`done`](Self::done) when its own part has succeeded. When it never does, because its part
 /// failed or the future was dropped, the batch is broken from then on.
 #[derive(Debug)]
@@ -101,6 +101,14 @@ impl BatchFiles {
         file.hasher.update(data);
         file.size_bytes += data.len() as u64;
         Ok(file.file_id)
+    }
+
+    /// Adds nothing; the call is under way from then on.
+    ///
+    /// # Errors
+    /// [`BatchMisused`](Error::BatchMisused) when the batch is broken.
+    pub fn show_life(&mut self) -> Result<()> {
+        self.begin()
     }
 
     /// Ends the open file, and answers its length and digest; the call is under way from then on.

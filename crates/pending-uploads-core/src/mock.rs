@@ -50,6 +50,7 @@ mock! {
         async fn start_file(&mut self, filename: Filename, mimetype: Mimetype) -> Result<FileId>;
         async fn write(&mut self, data: &[u8]) -> Result<()>;
         async fn finish_file(&mut self) -> Result<StagedFile>;
+        async fn show_life(&mut self) -> Result<()>;
         async fn publish(self: Box<Self>) -> Result<Vec<PendingUpload>>;
     }
 }

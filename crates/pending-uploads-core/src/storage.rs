@@ -184,7 +184,7 @@ pub trait Storage: Send + Sync {
 /// The files of one request, on their way in.
 ///
 /// Call `start_file`, `write` any number of times, `finish_file`; again for each further file; then
-/// `publish`. Nothing of it is visible before that. Dropping a batch instead discards it: its bytes
+/// `publish`; and `show_life` wherever the next call is long in coming. Nothing of it is visible before that. Dropping a batch instead discards it: its bytes
 /// are deleted soon, or by the sweeper when its lease is over.
 ///
 /// After an error, or when one of its futures was dropped before it was done, the batch is broken:
@@ -220,6 +220,17 @@ pub trait Batch: Send {
     /// [`BatchMisused`](crate::Error::BatchMisused) without an open file;
     /// [`EmptyFile`](crate::Error::EmptyFile) when no byte was written.
     async fn finish_file(&mut self) -> Result<StagedFile>;
+
+    /// Renews the lease of what is staged when it is due, as bytes that are written do: for a request
+    /// of which bytes arrive that are of no file, for however long. Between files, or in one.
+    ///
+    /// Provided for stores that sweep no batch while it is alive; every other one answers it.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write), but that no file needs to be open.
+    async fn show_life(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Makes all the files visible, with one row for each in the workspace's feed, in the order in
     /// which they were started, at once and durably; answers their records in that order.

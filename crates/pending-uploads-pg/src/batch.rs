@@ -60,6 +60,16 @@ impl Batch for PgBatch {
         Ok(staged)
     }
 
+    async fn show_life(&mut self) -> Result<()> {
+        self.files.show_life()?;
+        if self.staged.is_due() {
+            self.staged.store(self.files.ids(), Vec::new()).await?;
+            self.staged.settle().await?;
+        }
+        self.files.done();
+        Ok(())
+    }
+
     async fn publish(mut self: Box<Self>) -> Result<Vec<PendingUpload>> {
         self.files.check_publishable()?;
         self.staged.settle().await?;

@@ -77,6 +77,13 @@ impl Batch for SqliteBatch {
         Ok(staged)
     }
 
+    async fn show_life(&mut self) -> Result<()> {
+        self.files.show_life()?;
+        self.touch()?;
+        self.files.done();
+        Ok(())
+    }
+
     async fn publish(mut self: Box<Self>) -> Result<Vec<PendingUpload>> {
         self.files.check_publishable()?;
         let database = self.storage.database().clone();
@@ -106,10 +113,14 @@ impl SqliteBatch {
         }
     }
 
+    fn touch(&self) -> Result<(), SqliteError> {
+        self.lease
+            .as_ref()
+            .map_or(Ok(()), |lease| lease.touch(self.storage.now()))
+    }
+
     async fn store(&mut self, file_id: FileId, data: &[u8]) -> Result<(), SqliteError> {
-        if let Some(lease) = &self.lease {
-            lease.touch(self.storage.now())?;
-        }
+        self.touch()?;
         if let Body::InMemory(held) = &mut self.open {
             let room = self.in_memory + data.len() <= MEMORY_BYTES;
             if room && held.len() + data.len() <= ROW_BYTES {

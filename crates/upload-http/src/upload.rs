@@ -1,12 +1,14 @@
 //! `POST /workspaces/{id}/chat/uploads`: files for a workspace, staged until it asks for them, or
 //! sent on to it.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
 use pending_uploads_core::{Batch, Delivery, Limits, PendingUpload, Storage, WorkspaceId};
+use tokio::time::timeout;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -67,7 +69,7 @@ async fn stage(
     };
     let settings = platform.settings();
     let form = Form::open(request, payload, body_limits(settings))?;
-    let uploads = stage_form(storage, workspace, form, settings.limits).await?;
+    let uploads = stage_form(storage, workspace, form, settings).await?;
     for upload in &uploads {
         events::staged(upload, started.elapsed());
     }
@@ -80,11 +82,12 @@ async fn stage_form(
     storage: &Arc<dyn Storage>,
     workspace: WorkspaceId,
     mut form: Form,
-    limits: Limits,
+    settings: &Settings,
 ) -> Result<Vec<PendingUpload>, ApiError> {
+    let limits = settings.limits;
     let mut batch = storage.begin(workspace).await?;
     let mut files = 0;
-    while let Some(file) = form.next().await? {
+    while let Some(file) = next_file(&mut form, &mut *batch, settings.idle_timeout).await? {
         files += 1;
         if files > limits.max_files() {
             let max = limits.max_files();
@@ -96,6 +99,22 @@ async fn stage_form(
         return Err(ApiError::NoFiles);
     }
     Ok(batch.publish().await?)
+}
+
+/// Reads on to the next file. What comes before it may take for ever without being silent, and is
+/// nothing to the batch, which shows that it is alive as often as a body must.
+async fn next_file(
+    form: &mut Form,
+    batch: &mut dyn Batch,
+    idle_timeout: Duration,
+) -> Result<Option<FilePart>, ApiError> {
+    let mut next = pin!(form.next());
+    loop {
+        if let Ok(found) = timeout(idle_timeout, &mut next).await {
+            return Ok(found?);
+        }
+        batch.show_life().await?;
+    }
 }
 
 async fn stage_file(batch: &mut dyn Batch, mut file: FilePart, max: u64) -> Result<(), ApiError> {

@@ -135,6 +135,39 @@ pub async fn bytes_that_arrive_renew_the_lease(fixture: &dyn Fixture) {
     assert_eq!(subject.waiting(workspace).await.len(), 1);
 }
 
+/// `Batch::show_life`: it renews the lease, after a file and in one.
+pub async fn signs_of_life_renew_the_lease(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let (mut batch, _) = staged(&subject, workspace).await;
+    batch.finish_file().await.unwrap();
+    let most_of_it = SweepPolicy::default().staging_lease * 3 / 4;
+    for _ in 0..3 {
+        batch.show_life().await.unwrap();
+        subject.clock.advance(most_of_it);
+        assert_eq!(subject.sweep().await, []);
+    }
+    batch.start_file(named("b"), text_plain()).await.unwrap();
+    batch.show_life().await.unwrap();
+    subject.clock.advance(most_of_it);
+    assert_eq!(subject.sweep().await, []);
+    batch.write(b"b").await.unwrap();
+    finish(batch).await.unwrap();
+    assert_eq!(subject.waiting(workspace).await.len(), 2);
+}
+
+/// `Batch::show_life`: it does not bring back what was swept.
+pub async fn a_swept_batch_shows_no_life(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let (mut batch, _) = staged(&subject, workspace).await;
+    subject.let_leases_run_out();
+    sweep_all(&subject).await;
+    assert_error!(batch.show_life().await, Error::BatchAbandoned);
+    subject.let_leases_run_out();
+    subject.nothing_stays_staged().await;
+}
+
 /// `Storage::sweep`: a batch that others have published is no abandoned one.
 pub async fn a_published_batch_is_never_abandoned(fixture: &dyn Fixture) {
     let subject = fixture.subject(Terms::default()).await;

@@ -164,6 +164,8 @@ macro_rules! contract_tests {
                 a_swept_batch_that_goes_on_is_refused,
                 a_batch_that_pauses_within_its_lease_is_not_swept,
                 bytes_that_arrive_renew_the_lease,
+                signs_of_life_renew_the_lease,
+                a_swept_batch_shows_no_life,
                 a_published_batch_is_never_abandoned,
                 what_is_staged_does_not_wait,
             }

@@ -120,6 +120,17 @@ impl Batch for MemoryBatch {
         Ok(staged)
     }
 
+    async fn show_life(&mut self) -> Result<()> {
+        self.files.show_life()?;
+        if let Some(key) = self.staged {
+            let now = self.platform.now();
+            let mut state = self.platform.state();
+            state.staging.store(key, Contents::new(), now)?;
+        }
+        self.files.done();
+        Ok(())
+    }
+
     async fn publish(mut self: Box<Self>) -> Result<Vec<PendingUpload>> {
         self.files.check_publishable()?;
         give_way().await;

@@ -42,9 +42,9 @@ impl Held {
             };
             Ok(stream::iter([&b"x"[..]]).map(hold).boxed())
         });
-        let noted = Arc::clone(&notes);
+        let counted = Arc::clone(&notes);
         storage.expect_mark_fetched().returning(move |_, _| {
-            noted.fetch_add(1, Ordering::SeqCst);
+            counted.fetch_add(1, Ordering::SeqCst);
             Ok(())
         });
         let platform = member.platform().staging(Arc::new(storage));

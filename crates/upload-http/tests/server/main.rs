@@ -10,5 +10,6 @@
 mod fetches;
 mod heads;
 mod push;
+mod slow_forms;
 mod support;
 mod wire;
