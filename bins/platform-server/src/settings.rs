@@ -65,8 +65,8 @@ pub(crate) struct ServeFlags {
     #[arg(long, env, value_name = "BYTES", default_value = "104857600")]
     #[arg(value_parser = value_parser!(u64).range(1..=MAX_BYTES))]
     max_file_bytes: u64,
-    /// The largest upload request, in bytes, its multipart framing included [default: the largest
-    /// file and 1048576 more].
+    /// The largest upload request, in bytes, its multipart framing included; at least the largest
+    /// file and 4096 more [default: the largest file and 1048576 more].
     #[arg(long, env, value_name = "BYTES")]
     #[arg(value_parser = value_parser!(u64).range(1..=MAX_BYTES))]
     max_request_bytes: Option<u64>,
@@ -349,8 +349,9 @@ mod tests {
         let limits = settings(&["--max-file-bytes=5"]).unwrap().http.limits;
         assert_eq!(limits.per_file_bytes(), 5);
         assert_eq!(limits.per_request_bytes(), 5 + Limits::FRAMING_BYTES);
-        let error = settings(&["--max-file-bytes=5", "--max-request-bytes=5"]).unwrap_err();
+        let error = settings(&["--max-file-bytes=5", "--max-request-bytes=4100"]).unwrap_err();
         assert!(matches!(error, SettingsError::Limits(_)));
+        assert!(settings(&["--max-file-bytes=5", "--max-request-bytes=4101"]).is_ok());
     }
 
     #[test]

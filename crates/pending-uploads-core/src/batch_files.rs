@@ -10,9 +10,9 @@ use crate::{
 /// What is known of a batch's files while their bytes arrive: their names, lengths and digests,
 /// which of them is open, and whether the batch is broken. Where the bytes go is the backend's.
 ///
-/// [`take`](Self::take), [`show_life`](Self::show_life) and [`finish`](Self::finish) leave a call under way, which the backend ends
-/// by [`done`](Self::done) when its own part has succeeded. When it never does, because its part
-/// failed or the future was dropped, the batch is broken from then on.
+/// [`take`](Self::take), [`show_life`](Self::show_life) and [`finish`](Self::finish) leave a call
+/// under way, which the backend ends by [`done`](Self::done) when its own part has succeeded. When it
+/// never does, because its part failed or the future was dropped, the batch is broken from then on.
 #[derive(Debug)]
 pub struct BatchFiles {
     workspace: WorkspaceId,

@@ -16,7 +16,9 @@ pub struct Limits {
 /// The limits contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a request of at most {per_request_bytes} bytes can never hold a file of {per_file_bytes} bytes"
+    "a request of at most {per_request_bytes} bytes cannot hold a file of {per_file_bytes} bytes \
+     and {} more of multipart framing",
+    Limits::MIN_FRAMING_BYTES
 )]
 pub struct InvalidLimits {
     /// The cap on a file, in bytes.
@@ -29,19 +31,23 @@ impl Limits {
     /// Room for the multipart framing of a request whose only file has exactly the per-file cap,
     /// in bytes.
     pub const FRAMING_BYTES: u64 = 1024 * 1024;
+    /// The least room for that, in bytes: enough for a part whose name and headers are long.
+    pub const MIN_FRAMING_BYTES: u64 = 4 * 1024;
     const DEFAULT_FILE_BYTES: NonZeroU64 = NonZeroU64::new(100 * 1024 * 1024).unwrap();
     const DEFAULT_FILES: NonZeroU32 = NonZeroU32::new(64).unwrap();
 
     /// Limits with an explicit cap on the whole request body, framing included.
     ///
     /// # Errors
-    /// [`InvalidLimits`] when a file of the per-file cap could not fit into a request.
+    /// [`InvalidLimits`] when a file of the per-file cap could not fit into a request with
+    /// [`MIN_FRAMING_BYTES`](Self::MIN_FRAMING_BYTES) of framing.
     pub fn new(
         per_file_bytes: NonZeroU64,
         per_request_bytes: NonZeroU64,
         max_files: NonZeroU32,
     ) -> Result<Self, InvalidLimits> {
-        if per_request_bytes <= per_file_bytes {
+        let least = per_file_bytes.saturating_add(Self::MIN_FRAMING_BYTES);
+        if per_request_bytes < least {
             return Err(InvalidLimits {
                 per_file_bytes,
                 per_request_bytes,
@@ -180,7 +186,13 @@ mod tests {
     fn a_request_that_cannot_hold_its_largest_file_is_refused() {
         let bytes = |n| NonZeroU64::new(n).unwrap();
         let files = NonZeroU32::new(1).unwrap();
-        assert!(Limits::new(bytes(10), bytes(10), files).is_err());
-        assert!(Limits::new(bytes(10), bytes(11), files).is_ok());
+        let least = 10 + Limits::MIN_FRAMING_BYTES;
+        let error = Limits::new(bytes(10), bytes(least - 1), files).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a request of at most 4105 bytes cannot hold a file of 10 bytes and 4096 more of \
+             multipart framing"
+        );
+        assert!(Limits::new(bytes(10), bytes(least), files).is_ok());
     }
 }

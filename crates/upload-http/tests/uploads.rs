@@ -25,10 +25,10 @@ use upload_http::{Platform, PlatformBuilder, Settings, configure};
 
 const FORM: &str = "multipart/form-data; boundary=xyz";
 
-/// Files of 100 bytes, requests of 1,000, 3 files.
+/// Files of 100 bytes, requests of 5,000, 3 files.
 fn settings() -> Settings {
     let bytes = |count| NonZeroU64::new(count).unwrap();
-    let limits = Limits::new(bytes(100), bytes(1000), NonZeroU32::new(3).unwrap()).unwrap();
+    let limits = Limits::new(bytes(100), bytes(5000), NonZeroU32::new(3).unwrap()).unwrap();
     Settings {
         limits,
         admin_token: Some("admin".parse().unwrap()),
@@ -220,11 +220,11 @@ async fn a_request_over_the_cap_is_refused_announced_or_not() {
     let fixture = Fixture::new().await;
     let body = form(&[part(
         "Content-Disposition: form-data; name=a\r\n",
-        &[b'x'; 1000],
+        &[b'x'; 5000],
     )]);
     let announced = fixture.upload(body.clone()).await;
     assert_eq!(announced.refusal(), (413, "request_too_large"));
-    assert_eq!(announced.json["max"], 1000);
+    assert_eq!(announced.json["max"], 5000);
 
     let app = init_service(App::new().configure(configure(&fixture.platform))).await;
     let request = TestRequest::post()

@@ -16,7 +16,7 @@ const LIMITS: &str = "/uploads/limits";
 fn limits() -> Answer {
     Answer::json(
         200,
-        &json!({"per_file_bytes": 10, "per_request_bytes": 20, "max_attachments_per_message": 3}),
+        &json!({"per_file_bytes": 10, "per_request_bytes": 5000, "max_attachments_per_message": 3}),
     )
 }
 
@@ -53,7 +53,7 @@ async fn limits_are_read_and_must_make_sense() {
     let contradiction =
         json!({"per_file_bytes": 20, "per_request_bytes": 20, "max_attachments_per_message": 3});
     let nothing =
-        json!({"per_file_bytes": 0, "per_request_bytes": 20, "max_attachments_per_message": 3});
+        json!({"per_file_bytes": 0, "per_request_bytes": 5000, "max_attachments_per_message": 3});
     let answers = [
         limits(),
         Answer::json(200, &contradiction),
@@ -63,7 +63,10 @@ async fn limits_are_read_and_must_make_sense() {
     scripted.on("GET", LIMITS, answers);
     let platform = platform(&scripted, PATIENT);
     let read = platform.limits().await.unwrap();
-    assert_eq!((read.per_file_bytes(), read.per_request_bytes()), (10, 20));
+    assert_eq!(
+        (read.per_file_bytes(), read.per_request_bytes()),
+        (10, 5000)
+    );
     assert_eq!(read.max_files(), 3);
     for _ in 0..3 {
         let error = platform.limits().await.unwrap_err();

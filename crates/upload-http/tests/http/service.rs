@@ -15,7 +15,7 @@ async fn the_limits_are_public() {
     let mut fixture = Fixture::new();
     fixture.settings.limits = Limits::new(
         NonZeroU64::new(1000).unwrap(),
-        NonZeroU64::new(5000).unwrap(),
+        NonZeroU64::new(6000).unwrap(),
         NonZeroU32::new(3).unwrap(),
     )
     .unwrap();
@@ -24,7 +24,7 @@ async fn the_limits_are_public() {
     200
     content-type: application/json
 
-    {"per_file_bytes":1000,"per_request_bytes":5000,"max_attachments_per_message":3}
+    {"per_file_bytes":1000,"per_request_bytes":6000,"max_attachments_per_message":3}
     "#);
 }
 
