@@ -10,7 +10,7 @@ use pending_uploads_core::{
     InvalidLimits, InvalidToken, Limits, Quota, StorageConfig, SweepPolicy, Token,
 };
 use pending_uploads_pg::ConfigError;
-use upload_http::{CallbackPolicy, RegistrationPolicy, Settings};
+use upload_http::{CallbackPolicy, MAX_PARTS, RegistrationPolicy, Settings};
 
 use command_line::{LogFilter, Secret};
 
@@ -72,7 +72,7 @@ pub(crate) struct ServeFlags {
     max_request_bytes: Option<u64>,
     /// The most files in one upload request.
     #[arg(long, env, value_name = "NUMBER", default_value = "64")]
-    #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
+    #[arg(value_parser = value_parser!(u32).range(1..=i64::from(MAX_PARTS)))]
     max_files: u32,
     /// The most bytes of files that may wait for one workspace.
     #[arg(long, env, value_name = "BYTES", default_value = "10737418240")]
@@ -352,6 +352,13 @@ mod tests {
         let error = settings(&["--max-file-bytes=5", "--max-request-bytes=4100"]).unwrap_err();
         assert!(matches!(error, SettingsError::Limits(_)));
         assert!(settings(&["--max-file-bytes=5", "--max-request-bytes=4101"]).is_ok());
+    }
+
+    #[test]
+    fn no_more_files_are_allowed_than_a_form_may_have_parts() {
+        let most = settings(&["--max-files=1000"]).unwrap().http.limits;
+        assert_eq!(most.max_files(), MAX_PARTS);
+        assert!(Flags::try_parse_from(["platform-server", "--max-files=1001"]).is_err());
     }
 
     #[test]

@@ -99,6 +99,7 @@ mod upload;
 mod wire;
 
 pub use error::{ApiError, Cause};
+pub use multipart::MAX_PARTS;
 pub use platform::{
     AlwaysReady, BuildError, CallbackPolicy, MetricsRenderer, NotReady, Platform, PlatformBuilder,
     Readiness, RegistrationPolicy, Settings, Staging,

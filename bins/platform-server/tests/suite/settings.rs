@@ -23,6 +23,7 @@ fn a_wrong_setting_is_one_sentence_and_exit_code_2() {
         ("MAX_FILE_BYTES", "-1"),
         ("MAX_REQUEST_BYTES", "1000"),
         ("MAX_FILES", "0"),
+        ("MAX_FILES", "1001"),
         ("MAX_WAITING_BYTES", "0"),
         ("MAX_WAITING_FILES", "many"),
         ("UPLOAD_TTL_SECS", "0"),

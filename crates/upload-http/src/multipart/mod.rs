@@ -33,8 +33,9 @@ use self::headers::GivenHeaders;
 
 pub(crate) use self::body::{BodyError, BodyLimits, GuardedBody, Malformed};
 
-/// The most parts of one form, files and others.
-const MAX_PARTS: u32 = 1000;
+/// The most parts of one form, files and others. So no more files than that can be in one upload,
+/// whatever [`Limits`](pending_uploads_core::Limits) allow.
+pub const MAX_PARTS: u32 = 1000;
 /// The name of the parts that are files.
 const FILES: &str = "files";
 
