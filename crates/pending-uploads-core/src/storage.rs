@@ -184,8 +184,9 @@ pub trait Storage: Send + Sync {
 /// The files of one request, on their way in.
 ///
 /// Call `start_file`, `write` any number of times, `finish_file`; again for each further file; then
-/// `publish`; and `show_life` wherever the next call is long in coming. Nothing of it is visible before that. Dropping a batch instead discards it: its bytes
-/// are deleted soon, or by the sweeper when its lease is over.
+/// `publish`; and `show_life` wherever the next call is long in coming. Nothing is visible before the
+/// publish. Dropping a batch instead discards it: its bytes are deleted soon, or by the sweeper when
+/// its lease is over.
 ///
 /// After an error, or when one of its futures was dropped before it was done, the batch is broken:
 /// each further call answers [`BatchMisused`](crate::Error::BatchMisused).
