@@ -3,8 +3,8 @@
 //! - Waiting is bounded. The head of an answer, and the whole of a small one, have [`Timeouts::answer`],
 //!   on top of the time to connect and of what a poll is ready to wait; a file, a list and a page of the
 //!   feed have [`Timeouts::idle`] for each piece, and must not be [slow](crate::SlowPeer), and the first
-//!   piece of a list or a page has the head's time, if that is longer; an upload has [`Timeouts::idle`] for each piece that the
-//!   network takes.
+//!   piece of a list or a page has the head's time, if that is longer; an upload has
+//!   [`Timeouts::idle`] for each piece that the network takes.
 //! - So is memory: a list is at most 64 MiB, any other small answer 64 KiB; more is
 //!   [`CallError::Malformed`].
 //! - No redirect is followed: the token would go along.

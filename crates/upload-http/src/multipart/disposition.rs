@@ -7,7 +7,8 @@ use percent_encoding::percent_decode_str;
 /// `filename*` (RFC 8187) comes before `filename`, should a client send it although RFC 7578,
 /// section 4.2, tells it not to. `filename` is UTF-8, with `%22`, `%0D` and `%0A` for `"`, CR and LF,
 /// as browsers send it (WHATWG HTML, multipart/form-data encoding algorithm), or a quoted-string; see
-/// [`Backslash`]. Bytes that are no UTF-8 become U+FFFD. Nothing is dropped here: that is for the sanitizer.
+/// [`Backslash`]. Bytes that are no UTF-8 become U+FFFD. Nothing is dropped here: that is for the
+/// sanitizer.
 pub(super) fn original_name(header: &[u8]) -> String {
     let header = String::from_utf8_lossy(header);
     let extended = parameter(&header, "filename*").and_then(|value| decode_extended(&value));
