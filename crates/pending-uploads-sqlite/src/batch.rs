@@ -1,7 +1,6 @@
 //! A batch: small files wait in memory for their publish, larger ones go to the disk as they arrive.
 
 use std::mem;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use pending_uploads_core::{
@@ -175,25 +174,8 @@ async fn publish_with_files(
     publication: Publication,
     place: Place,
 ) -> Result<Vec<PendingUpload>, SqliteError> {
-    let files = lease.take()?;
-    let folder = Arc::clone(database.folder());
-    let synced = database.blocking(move || Ok(folder.sync_names()?)).await;
-    let published = match synced {
-        Ok(()) => publish(&database, publication, place).await,
-        Err(error) => Err(error),
-    };
-    match &published {
-        // A commit whose sync failed may come back after a crash: the next open of the folder knows.
-        Ok(_) | Err(SqliteError::Commit(..) | SqliteError::Closed) => {}
-        Err(_) => {
-            let delete = move || {
-                files.delete();
-                Ok(())
-            };
-            database.blocking(delete).await?;
-        }
-    }
-    published
+    let publishing = publish(&database, publication, place);
+    lease.settle(&database, publishing).await
 }
 
 /// Writes all rows. A dropped future leaves all of them written, or none.

@@ -1,7 +1,6 @@
 //! A data folder that is being filled: one transaction, from its first row to its last.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
@@ -185,25 +184,7 @@ async fn finish(restoration: SqliteRestoration) -> Result<(), SqliteError> {
     let Some(lease) = lease else {
         return commit(&puts, filling).await;
     };
-    let files = lease.take()?;
-    let folder = Arc::clone(database.folder());
-    let synced = database.blocking(move || Ok(folder.sync_names()?)).await;
-    let finished = match synced {
-        Ok(()) => commit(&puts, filling).await,
-        Err(error) => Err(error),
-    };
-    match &finished {
-        // A commit whose sync failed may come back after a crash: the next open of the folder knows.
-        Ok(()) | Err(SqliteError::Commit(..) | SqliteError::Closed) => {}
-        Err(_) => {
-            let delete = move || {
-                files.delete();
-                Ok(())
-            };
-            database.blocking(delete).await?;
-        }
-    }
-    finished
+    lease.settle(&database, commit(&puts, filling)).await
 }
 
 async fn commit(

@@ -11,6 +11,7 @@ use log::warn;
 use pending_uploads_core::{FileId, SweepReason, SweptFile, Timestamp, WorkspaceId};
 use tokio::runtime::Handle;
 
+use crate::database::Database;
 use crate::error::SqliteError;
 use crate::folder::Folder;
 
@@ -146,9 +147,39 @@ impl Lease {
         Ok(())
     }
 
+    /// Makes the files' names durable and commits; keeps the files when that was done, and deletes
+    /// them when it was not. No sweep touches them meanwhile. It is to run to its end, whoever goes
+    /// away.
+    pub(crate) async fn settle<T>(
+        self,
+        database: &Database,
+        commit: impl Future<Output = Result<T, SqliteError>>,
+    ) -> Result<T, SqliteError> {
+        let files = self.take()?;
+        let folder = Arc::clone(database.folder());
+        let synced = database.blocking(move || Ok(folder.sync_names()?)).await;
+        let committed = match synced {
+            Ok(()) => commit.await,
+            Err(error) => Err(error),
+        };
+        match &committed {
+            // A commit whose sync failed may come back after a crash: the next open of the folder
+            // knows.
+            Ok(_) | Err(SqliteError::Commit(..) | SqliteError::Closed) => {}
+            Err(_) => {
+                let delete = move || {
+                    files.delete();
+                    Ok(())
+                };
+                database.blocking(delete).await?;
+            }
+        }
+        committed
+    }
+
     /// Takes the batch out, so that no sweep can touch its files any more. They are the caller's to
     /// keep or to delete.
-    pub(crate) fn take(self) -> Result<TakenFiles, SqliteError> {
+    fn take(self) -> Result<TakenFiles, SqliteError> {
         let batch = self
             .staged
             .table()
@@ -194,14 +225,14 @@ impl LeaseWatch {
 
 /// Files on the disk whose fate is about to be decided.
 #[derive(Debug)]
-pub(crate) struct TakenFiles {
+struct TakenFiles {
     folder: Arc<Folder>,
     files: Vec<FileId>,
 }
 
 impl TakenFiles {
     /// Deletes them; one that cannot be deleted now is deleted when the folder is next opened.
-    pub(crate) fn delete(self) {
+    fn delete(self) {
         for file in self.files {
             delete_or_warn(&self.folder, file);
         }
