@@ -77,7 +77,10 @@ impl LogLength {
         if self.path.is_some() && truncate(connection)? == Truncated::Not {
             return Err(rusqlite::Error::SqliteFailure(
                 rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
-                Some("somebody reads an older state".to_owned()),
+                Some(
+                    "a commit failed, and somebody who reads keeps the log from beginning anew"
+                        .to_owned(),
+                ),
             ));
         }
         Ok(())

@@ -69,8 +69,11 @@ impl<'a> Groups<'a> {
     pub(super) fn write(&mut self, jobs: &Receiver<Job>) {
         let mut checkpoints = Checkpoints::of(&mut self.connection);
         while let Ok(first) = jobs.recv() {
-            self.leave_doubtful_log(&checkpoints);
-            self.write_together(gather(first, jobs));
+            let group = gather(first, jobs);
+            match self.leave_doubtful_log(&checkpoints) {
+                Ok(()) => self.write_together(group),
+                Err(error) => refuse_all(group, &error),
+            }
             checkpoints.check(&self.connection);
             self.log_length.check(&self.connection, &checkpoints);
         }
@@ -79,16 +82,15 @@ impl<'a> Groups<'a> {
         self.log_length.cut(&self.connection);
     }
 
-    /// Copies what is in a doubtful log into the database, synced, and begins the log anew.
-    fn leave_doubtful_log(&mut self, checkpoints: &Checkpoints) {
-        if self.log == Log::Sound {
-            return;
+    /// Copies what is in a doubtful log into the database, synced, and begins the log anew. Nothing
+    /// is to be written as long as that fails.
+    fn leave_doubtful_log(&mut self, checkpoints: &Checkpoints) -> rusqlite::Result<()> {
+        if self.log == Log::Doubtful {
+            let _keeping_off = checkpoints.keep_off();
+            self.log_length.empty(&self.connection)?;
+            self.log = Log::Sound;
         }
-        let _keeping_off = checkpoints.keep_off();
-        match self.log_length.empty(&self.connection) {
-            Ok(()) => self.log = Log::Sound,
-            Err(error) => error!(error:%; "nothing is written until the log can be begun anew"),
-        }
+        Ok(())
     }
 
     /// Writes jobs in one transaction, or in several when one of them fails.
@@ -195,9 +197,6 @@ impl<'a> Groups<'a> {
 
     /// The sync can only be chosen between transactions.
     fn begin(&mut self, jobs: &VecDeque<Job>) -> rusqlite::Result<()> {
-        if self.log == Log::Doubtful {
-            return Err(doubtful_log());
-        }
         let durable = jobs.iter().any(|job| job.promise == Promise::Durable);
         let (promise, synchronous) = if durable {
             (Promise::Durable, "FULL")
@@ -277,13 +276,6 @@ fn refuse_all(jobs: VecDeque<Job>, error: &rusqlite::Error) {
     for job in jobs {
         job.refuse(undone(error));
     }
-}
-
-fn doubtful_log() -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(
-        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR),
-        Some("a commit failed, and the log could not be begun anew".to_owned()),
-    )
 }
 
 fn undone(error: &rusqlite::Error) -> SqliteError {
