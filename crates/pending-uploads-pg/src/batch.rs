@@ -12,7 +12,6 @@ use tokio::time::sleep;
 use tokio_postgres::Transaction;
 
 use crate::burst::Burst;
-use crate::chunks::CHUNK_BYTES_I32;
 use crate::database::Database;
 use crate::error::PgError;
 use crate::hints::CHANNEL;
@@ -102,9 +101,13 @@ impl PgBatch {
     ///
     /// Do it last: from here to the commit the transaction holds the lock of the workspace's feed,
     /// and every other publish and message for the workspace waits. Readers in every instance are
-    /// woken by the commit. When the transaction is rolled back, or this future is dropped, nothing
-    /// was published, and staged bytes are deleted soon or by the sweeper. It is not tried again
-    /// when the connection is lost: that is for the owner of the transaction to do.
+    /// woken by the commit. When the transaction is rolled back, nothing was published, and staged
+    /// bytes are deleted soon or by the sweeper. It is not tried again when the connection is lost:
+    /// that is for the owner of the transaction to do.
+    ///
+    /// **Roll back when this future is dropped,** as after an error: what it has sent is under way, and
+    /// a commit behind it could publish files whose quota nobody has checked. A transaction that is
+    /// dropped rolls back by itself.
     ///
     /// # Errors
     /// Those of [`Batch::publish`]; after any of them the transaction can only be rolled back.
@@ -129,7 +132,7 @@ impl PgBatch {
         while !data.is_empty() {
             data = self.burst.take(file_id, data)?;
             if self.burst.room() == 0 {
-                let chunks = self.burst.take_full();
+                let chunks = self.burst.take_full()?;
                 self.staged.store(self.files.ids(), chunks).await?;
             }
         }
@@ -146,11 +149,11 @@ impl PgBatch {
             batch_id: self.staged.batch_id(),
             staging: self.staged.staging(),
             quota: config.quota,
-            chunk_bytes: CHUNK_BYTES_I32,
+            cuts: self.burst.cuts().clone(),
             created_at,
             expires_at: created_at.saturating_add(config.ttl),
             uploads: self.files.records(created_at, config.ttl)?,
-            chunks: self.burst.full().to_vec(),
+            chunks: self.burst.left()?,
         })
     }
 }

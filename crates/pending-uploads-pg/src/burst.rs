@@ -5,17 +5,19 @@ use pending_uploads_core::FileId;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::chunks::{CHUNK_BYTES, Chunk};
+use crate::chunks::{CHUNK_BYTES, Chunk, PAGE_CHUNK_BYTES};
+use crate::cuts::Cuts;
 use crate::error::PgError;
 
-/// How many full chunks are a burst.
-const FULL_CHUNKS: usize = 3;
 /// How much is collected before it is sent, in bytes; as much or twice as much is on its way meanwhile.
-pub(crate) const BURST_BYTES: usize = FULL_CHUNKS * CHUNK_BYTES;
+pub(crate) const BURST_BYTES: usize = 3 * CHUNK_BYTES;
+/// How many chunks of a page each a full burst has.
+pub(crate) const FULL_CHUNKS: usize = BURST_BYTES / PAGE_CHUNK_BYTES;
 
 /// Chunks on their way: full ones, and the one that is being filled.
 #[derive(Debug, Default)]
 pub(crate) struct Burst {
+    cuts: Cuts,
     full: Vec<Chunk>,
     full_bytes: usize,
     filling: BytesMut,
@@ -60,15 +62,26 @@ impl Burst {
         Ok(())
     }
 
-    /// The full chunks.
-    pub(crate) fn full(&self) -> &[Chunk] {
-        &self.full
+    /// The full chunks, as they are stored; all of their files have ended.
+    pub(crate) fn left(&self) -> Result<Vec<Chunk>, PgError> {
+        self.cuts.cut(self.full.clone())
     }
 
-    /// Takes the full chunks out; the one that is being filled stays.
-    pub(crate) fn take_full(&mut self) -> Vec<Chunk> {
+    /// How the files are cut whose chunks were taken or closed.
+    pub(crate) fn cuts(&self) -> &Cuts {
+        &self.cuts
+    }
+
+    /// Takes the full chunks out, as they are stored; the one that is being filled stays.
+    pub(crate) fn take_full(&mut self) -> Result<Vec<Chunk>, PgError> {
+        if self.next_seq > 0
+            && let Some(last) = self.full.last()
+        {
+            // Its file is still arriving.
+            self.cuts.cut_into_pages(last.file_id);
+        }
         self.full_bytes = 0;
-        std::mem::take(&mut self.full)
+        self.cuts.cut(std::mem::take(&mut self.full))
     }
 
     fn close_chunk(&mut self, file_id: FileId) -> Result<(), PgError> {
@@ -97,25 +110,25 @@ pub(crate) struct FullBurst<'a> {
 }
 
 impl<'a> FullBurst<'a> {
-    /// None when these are other chunks: fewer, or of several files.
+    /// None when these are other chunks: fewer, more, or of several files.
     pub(crate) fn of(chunks: &'a [Chunk]) -> Option<Self> {
-        let [first, second, third] = chunks else {
-            return None;
-        };
-        let follows = |chunk: &Chunk, place| {
+        let chunks: &[Chunk; FULL_CHUNKS] = chunks.try_into().ok()?;
+        let [first, ..] = chunks;
+        let follows = |(chunk, place): (&Chunk, i32)| {
             chunk.file_id == first.file_id && chunk.seq.checked_sub(first.seq) == Some(place)
         };
-        (follows(second, 1) && follows(third, 2)).then_some(Self {
+        chunks.iter().zip(0..).all(follows).then(|| Self {
             file: first.file_id.as_uuid(),
             first_seq: first.seq,
-            data: [&first.data, &second.data, &third.data],
+            data: chunks.each_ref().map(|chunk| &*chunk.data),
         })
     }
 
     /// The file, the place of the first chunk in it, and the bytes of each chunk, in this order.
-    pub(crate) fn params(&self) -> [&(dyn ToSql + Sync); 2 + FULL_CHUNKS] {
-        let [first, second, third] = &self.data;
-        [&self.file, &self.first_seq, first, second, third]
+    pub(crate) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&self.file, &self.first_seq];
+        params.extend(self.data.iter().map(|data| data as &(dyn ToSql + Sync)));
+        params
     }
 }
 
@@ -128,11 +141,11 @@ mod tests {
         while !data.is_empty() {
             data = burst.take(file, data).unwrap();
             if burst.room() == 0 {
-                sent.extend(burst.take_full());
+                sent.extend(burst.take_full().unwrap());
             }
         }
         burst.end_file(file).unwrap();
-        sent.extend(burst.take_full());
+        sent.extend(burst.take_full().unwrap());
         sent
     }
 
@@ -144,7 +157,8 @@ mod tests {
             let chunks = fill(&mut burst, file, &data);
             let (last, others) = chunks.split_last().unwrap();
             assert_eq!(last.data.len(), 5);
-            assert!(others.iter().all(|chunk| chunk.data.len() == CHUNK_BYTES));
+            let is_full = |chunk: &Chunk| chunk.data.len() == PAGE_CHUNK_BYTES;
+            assert!(others.iter().all(is_full));
             assert!(chunks.iter().zip(0..).all(|(chunk, seq)| chunk.seq == seq));
             assert_eq!(
                 chunks
@@ -157,6 +171,35 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_ends_before_it_is_sent_keeps_its_long_chunks() {
+        let mut burst = Burst::default();
+        let [whole, arriving] = [FileId::generate(), FileId::generate()];
+        assert!(
+            burst
+                .take(whole, &vec![1; 64_010])
+                .is_ok_and(|rest| rest.len() == 10)
+        );
+        assert!(burst.take(whole, &[1; 10]).unwrap().is_empty());
+        burst.end_file(whole).unwrap();
+        assert!(burst.take(arriving, &vec![2; 64_000]).unwrap().is_empty());
+        let lengths = |chunks: Vec<Chunk>, file| -> Vec<usize> {
+            let its = chunks.iter().filter(|chunk| chunk.file_id == file);
+            its.map(|chunk| chunk.data.len()).collect()
+        };
+        let taken = burst.take_full().unwrap();
+        assert_eq!(lengths(taken.clone(), whole), [64_000, 10]);
+        assert_eq!(lengths(taken, arriving), [8_000; 8]);
+        assert!(burst.take(arriving, &[2; 9_000]).unwrap().is_empty());
+        burst.end_file(arriving).unwrap();
+        let left = burst.left().unwrap();
+        assert_eq!(
+            left.iter().map(|chunk| chunk.seq).collect::<Vec<_>>(),
+            [8, 9]
+        );
+        assert_eq!(lengths(left, arriving), [8_000, 1_000]);
+    }
+
+    #[test]
     fn a_burst_never_holds_more_than_its_size() {
         let mut burst = Burst::default();
         let file = FileId::generate();
@@ -165,25 +208,34 @@ mod tests {
         while burst.room() > 0 {
             rest = burst.take(file, rest).unwrap();
         }
-        let held: usize = burst.take_full().iter().map(|chunk| chunk.data.len()).sum();
+        let held: usize = burst
+            .take_full()
+            .unwrap()
+            .iter()
+            .map(|chunk| chunk.data.len())
+            .sum();
         assert_eq!(held, BURST_BYTES);
         assert_eq!(rest.len(), BURST_BYTES);
     }
 
     #[test]
-    fn three_chunks_of_one_file_that_follow_each_other_are_a_full_burst() {
+    fn as_many_chunks_of_one_file_that_follow_each_other_are_a_full_burst() {
         let (file, other) = (FileId::generate(), FileId::generate());
         let chunk = |file_id, seq| Chunk {
             file_id,
             seq,
             data: Bytes::from_static(b"x"),
         };
+        let chunks = |count| -> Vec<Chunk> { (3..3 + count).map(|seq| chunk(file, seq)).collect() };
         let is_full = |chunks: &[Chunk]| FullBurst::of(chunks).is_some();
-        assert!(is_full(&[chunk(file, 3), chunk(file, 4), chunk(file, 5)]));
-        assert!(!is_full(&[chunk(file, 3), chunk(file, 4)]));
-        assert!(!is_full(&[chunk(file, 3), chunk(file, 4), chunk(other, 0)]));
-        assert!(!is_full(&[chunk(file, 3), chunk(file, 5), chunk(file, 4)]));
-        let four = [3, 4, 5, 6].map(|seq| chunk(file, seq));
-        assert!(!is_full(&four));
+        assert!(is_full(&chunks(24)));
+        assert!(!is_full(&chunks(23)));
+        assert!(!is_full(&chunks(25)));
+        let mut of_two_files = chunks(24);
+        of_two_files[23] = chunk(other, 0);
+        assert!(!is_full(&of_two_files));
+        let mut in_another_order = chunks(24);
+        in_another_order.swap(7, 8);
+        assert!(!is_full(&in_another_order));
     }
 }

@@ -5,14 +5,20 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
-/// How long each address of the server may take to answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long each address of the server may take to answer. Of the time that making a connection may
+/// take, two that are silent leave some for a third.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long sent data may stay unacknowledged before the connection is given up.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 /// After how long a silent connection is probed.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+/// What the driver has in its place when a URL does not say.
+const KEEPALIVE_IDLE_UNSAID: Duration = Duration::from_hours(2);
+/// How often it is probed then. The system's own pause is longer than the time for which data may
+/// stay unacknowledged, which is not looked at before the next probe.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// What the server is told when a connection starts: no statement of ours runs for long, a
 /// lock or a transaction that we lost must not be held for ever, and what a feed's counter makes
 /// others wait for is then seen by them.
@@ -83,6 +89,12 @@ impl DatabaseConfig {
     /// when the server offers it, `require`, `verify-ca` and `verify-full` insist on it. Unlike
     /// libpq, a certificate is *always* verified, its name included, whenever TLS is used.
     ///
+    /// Unless the URL says otherwise, an address has 3 seconds to answer (`connect_timeout`), and a
+    /// connection whose peer is silent is probed after 30 (`keepalives_idle`), every 5
+    /// (`keepalives_interval`), and given up after 15 (`tcp_user_timeout`, here in seconds).
+    /// A server that takes no writes, such as a standby, is passed by; the next address is tried
+    /// (`target_session_attrs`).
+    ///
     /// # Errors
     /// [`ConfigError::Url`] and [`ConfigError::SslMode`].
     pub fn parse(url: &str) -> Result<Self, ConfigError> {
@@ -96,12 +108,8 @@ impl DatabaseConfig {
             Some(own) => format!("{SESSION_OPTIONS} {own}"),
             None => SESSION_OPTIONS.to_owned(),
         };
-        postgres
-            .ssl_mode(ssl_mode)
-            .options(options)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_user_timeout(TCP_USER_TIMEOUT)
-            .keepalives_idle(KEEPALIVE_IDLE);
+        postgres.ssl_mode(ssl_mode).options(options);
+        notice_who_is_gone(&mut postgres);
         if postgres.get_application_name().is_none() {
             postgres.application_name(SERVER_NAME);
         }
@@ -169,6 +177,27 @@ impl fmt::Debug for DatabaseConfig {
     }
 }
 
+/// What the URL leaves open of how long a silent server is waited for. One that has lost its primary
+/// role is a server of which nothing is wanted: connections that it was given up for must not go to
+/// it once more, because they would be kept.
+fn notice_who_is_gone(postgres: &mut tokio_postgres::Config) {
+    if postgres.get_connect_timeout().is_none() {
+        postgres.connect_timeout(CONNECT_TIMEOUT);
+    }
+    if postgres.get_tcp_user_timeout().is_none() {
+        postgres.tcp_user_timeout(TCP_USER_TIMEOUT);
+    }
+    if postgres.get_keepalives_idle() == KEEPALIVE_IDLE_UNSAID {
+        postgres.keepalives_idle(KEEPALIVE_IDLE);
+    }
+    if postgres.get_keepalives_interval().is_none() {
+        postgres.keepalives_interval(KEEPALIVE_INTERVAL);
+    }
+    if postgres.get_target_session_attrs() == TargetSessionAttrs::Any {
+        postgres.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    }
+}
+
 /// tokio-postgres knows fewer modes than libpq, and prefers TLS where libpq's users of a plain URL
 /// on a private network do not expect a certificate to be checked; so the mode is read here.
 fn take_ssl_mode(url: &str) -> Result<(String, SslMode), ConfigError> {
@@ -223,6 +252,27 @@ mod tests {
             let config = DatabaseConfig::parse(&format!("postgres://h/d{mode}")).unwrap();
             assert_eq!(config.postgres().get_ssl_mode(), expected, "{mode}");
         }
+    }
+
+    /// Seconds: for an address, for what is not acknowledged, until the first probe, and between two.
+    fn patience(url: &str) -> [u64; 4] {
+        let config = DatabaseConfig::parse(url).unwrap();
+        let postgres = config.postgres();
+        [
+            postgres.get_connect_timeout().copied().unwrap(),
+            postgres.get_tcp_user_timeout().copied().unwrap(),
+            postgres.get_keepalives_idle(),
+            postgres.get_keepalives_interval().unwrap(),
+        ]
+        .map(|duration| duration.as_secs())
+    }
+
+    #[test]
+    fn a_silent_server_is_given_up_soon_unless_the_url_says_otherwise() {
+        assert_eq!(patience("postgres://h/d"), [3, 15, 30, 5]);
+        let said = "postgres://h/d?connect_timeout=7&tcp_user_timeout=60\
+                    &keepalives_idle=90&keepalives_interval=20";
+        assert_eq!(patience(said), [7, 60, 90, 20]);
     }
 
     #[test]

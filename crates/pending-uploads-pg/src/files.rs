@@ -56,15 +56,16 @@ const GET: &str = concat!(
     records!(upload_columns!(), "", "")
 );
 
-/// The record of each file, and the chunks of those that wait and have $4 bytes at the most. More
-/// chunks than such a file has when it is cut as it is now are not read.
+/// The record of each file, and the chunks of those that wait and have $4 bytes at the most: two of
+/// a file that was sent in one piece, more of another. More than it has when it is cut as it is now
+/// are not read.
 const OPEN: &str = concat!(
     "SELECT no, upload.*, seq, data FROM ",
     records!(upload_columns!(), "", ""),
     " LEFT JOIN LATERAL (SELECT seq, data FROM pending_upload_chunks AS chunk \
          WHERE chunk.file_id = upload.file_id \
              AND upload.acked_at IS NULL AND upload.size_bytes <= $4 \
-         ORDER BY chunk.seq LIMIT 2) AS chunk ON true"
+         ORDER BY chunk.seq LIMIT 16) AS chunk ON true"
 );
 /// The largest file whose bytes come with its record.
 const OPENED_BYTES: usize = 2 * CHUNK_BYTES;

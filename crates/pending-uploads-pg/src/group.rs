@@ -129,7 +129,6 @@ struct FileColumns<'a> {
     numbers: Vec<i64>,
     places: Vec<i64>,
     records: UploadColumns<'a>,
-    chunk_bytes: Vec<i32>,
     created: Vec<SystemTime>,
     expires: Vec<SystemTime>,
 }
@@ -150,8 +149,7 @@ impl<'a> Columns<'a> {
         for (upload, place) in publication.uploads.iter().zip(1..) {
             self.files.numbers.push(no);
             self.files.places.push(place);
-            self.files.records.push(upload)?;
-            self.files.chunk_bytes.push(publication.chunk_bytes);
+            self.files.records.push(upload, &publication.cuts)?;
             self.files.created.push(publication.created_at.into());
             self.files.expires.push(publication.expires_at.into());
         }
@@ -173,13 +171,8 @@ impl<'a> Columns<'a> {
             &self.files.numbers,
             &self.files.places,
         ];
-        params.extend(self.files.records.leading());
-        params.extend::<[&(dyn ToSql + Sync); 4]>([
-            &self.files.chunk_bytes,
-            &self.files.records.digests,
-            &self.files.created,
-            &self.files.expires,
-        ]);
+        params.extend(self.files.records.params());
+        params.extend::<[&(dyn ToSql + Sync); 2]>([&self.files.created, &self.files.expires]);
         params.extend(self.feed.columns());
         params.push(&self.chunk_numbers);
         params.extend(self.chunks.params());

@@ -4,15 +4,16 @@
 //!
 //! - `workspaces`, `feed_counters`, `activity`: who is registered, and what each feed says.
 //! - `pending_uploads`: one narrow row for each published file.
-//! - `pending_upload_chunks`: the files' bytes, 64 KiB a row. A chunk whose file is in no row of
-//!   `pending_uploads` belongs to an upload that is still arriving, or to one that never published;
-//!   the latter is found through `staged_batches` and swept when its lease is over.
+//! - `pending_upload_chunks`: the files' bytes, 8,000 a row, or 64,000 of a file that came in one
+//!   piece. A chunk whose file is in no row of `pending_uploads` belongs to an upload that is still
+//!   arriving, or to one that never published; the latter is found through `staged_batches` and swept
+//!   when its lease is over.
 //!
 //! Nothing else is stored. The database user needs no more than the rights to read and write these
 //! tables; [`migrate`] needs the right to create them, a function and a trigger. The trigger tells all
 //! processes of a workspace that was changed, which each of them remembers for some seconds.
 //!
-//! Bytes arrive in bursts of 192 KiB, each of which borrows a connection for one statement. What is
+//! Bytes arrive in bursts of 192 kB, each of which borrows a connection for one statement. What is
 //! small, and asked for while something else of its kind is under way, goes together in the next
 //! statement. No connection and no transaction is ever held while a client sends or receives.
 
@@ -22,6 +23,7 @@ mod batch;
 mod burst;
 mod chunks;
 mod config;
+mod cuts;
 mod database;
 mod error;
 mod feed_rows;

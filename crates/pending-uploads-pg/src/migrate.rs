@@ -4,9 +4,12 @@
 //! order, or from `down/` backwards. What was applied from here is noted in the table
 //! `refinery_schema_history`. Several instances may migrate at once: they take turns.
 
+use std::error::Error as StdError;
+
 use pending_uploads_core::{Error, Report};
 use refinery::{Migration, Runner, Target};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use crate::database::Database;
 use crate::error::PgError;
@@ -42,15 +45,21 @@ macro_rules! step {
     };
 }
 
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     step!(1, "workspaces_and_feed"),
     step!(2, "pending_uploads"),
     step!(3, "waiting_bounds"),
     step!(4, "expiry_indexes"),
+    step!(5, "chunks_in_their_page"),
 ];
 
 /// An arbitrary number that every instance locks while it migrates.
 const LOCK: i64 = 0x7065_6e64_696e_6700;
+
+/// Other migrations are waited for as long as they take. A table that somebody reads is not: whoever
+/// asks for it meanwhile would have to wait behind us.
+const TAKE_TURNS: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
+const WAIT_FOR_NO_TABLE: &str = "SET lock_timeout = '3s'";
 
 /// Migrations did not run to their end. Steps up are applied all together or not at all; of steps
 /// back, each is a transaction of its own, and those before the one that failed stay undone.
@@ -66,6 +75,10 @@ pub enum MigrateError {
         /// What the database said of it.
         reason: String,
     },
+    /// Somebody has held a table for more than 3 seconds, such as a backup, or a long transaction. It
+    /// is not waited for any longer, because all servers that ask for the table wait behind it.
+    #[error("somebody holds a table that a migration needs, such as a backup; try again later")]
+    Held,
     /// There is no such version.
     #[error("there is no version {version}: this program knows 0 to {newest}")]
     NoSuchVersion {
@@ -85,7 +98,7 @@ pub fn newest_version() -> u32 {
 /// Repeating it does nothing. A dropped future leaves all of them applied or none.
 ///
 /// # Errors
-/// [`MigrateError::Database`] and [`MigrateError::Step`].
+/// [`MigrateError::Database`], [`MigrateError::Step`] and [`MigrateError::Held`].
 pub async fn up(database: &Database) -> Result<Vec<String>, MigrateError> {
     up_to(database, newest_version()).await
 }
@@ -114,7 +127,8 @@ pub async fn up_to(database: &Database, version: u32) -> Result<Vec<String>, Mig
 /// undone.
 ///
 /// # Errors
-/// [`MigrateError::Database`], [`MigrateError::Step`] and [`MigrateError::NoSuchVersion`].
+/// [`MigrateError::Database`], [`MigrateError::Step`], [`MigrateError::Held`] and
+/// [`MigrateError::NoSuchVersion`].
 pub async fn down_to(database: &Database, version: u32) -> Result<Vec<String>, MigrateError> {
     let target = known_version(version)?;
     let mut client = locked_client(database).await?;
@@ -156,7 +170,7 @@ async fn locked_client(database: &Database) -> Result<Client, MigrateError> {
     let client = database.dedicated_client().await.map_err(refused)?;
     let locked = client
         .batch_execute(&format!(
-            "SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_advisory_lock({LOCK})"
+            "{TAKE_TURNS}; SELECT pg_advisory_lock({LOCK}); {WAIT_FOR_NO_TABLE}"
         ))
         .await;
     locked.map_err(|error| refused(error.into()))?;
@@ -183,10 +197,29 @@ fn known_version(version: u32) -> Result<i32, MigrateError> {
 }
 
 fn refused(error: PgError) -> MigrateError {
+    if is_held(&error) {
+        return MigrateError::Held;
+    }
     MigrateError::Database(error.into())
 }
 
+/// Whether a lock was not to be had in time.
+fn is_held(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let error_of_postgres = error.downcast_ref::<tokio_postgres::Error>();
+        if error_of_postgres.and_then(|error| error.code()) == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 fn step_failed(error: &refinery::Error) -> MigrateError {
+    if is_held(error) {
+        return MigrateError::Held;
+    }
     let reason = Report(error).to_string();
     MigrateError::Step { reason }
 }

@@ -12,14 +12,16 @@ use tokio_postgres::{GenericClient, Row, Statement, Transaction};
 use uuid::Uuid;
 
 use crate::chunks::{self, Chunk};
+use crate::cuts::Cuts;
 use crate::error::PgError;
 use crate::feed_rows::{self, FeedRows};
 
 const INSERT_UPLOADS: &str = "INSERT INTO pending_uploads (workspace_id, file_id, filename, \
          original_name, mimetype, size_bytes, chunk_bytes, sha256, created_at, expires_at) \
-     SELECT $1, file_id, filename, original_name, mimetype, size_bytes, $7, sha256, $9, $10 \
-     FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::int8[], $8::bytea[]) \
-         AS fresh (file_id, filename, original_name, mimetype, size_bytes, sha256)";
+     SELECT $1, file_id, filename, original_name, mimetype, size_bytes, chunk_bytes, sha256, $9, $10 \
+     FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::int4[], \
+             $8::bytea[]) \
+         AS fresh (file_id, filename, original_name, mimetype, size_bytes, chunk_bytes, sha256)";
 
 /// The batch's own row. There is none when a sweep has taken it for abandoned, which none does before
 /// its lease is over, or when a crash of the database has made it forget bursts that nobody was
@@ -112,7 +114,7 @@ pub(crate) struct Publication {
     pub(crate) batch_id: Uuid,
     pub(crate) staging: Staging,
     pub(crate) quota: Quota,
-    pub(crate) chunk_bytes: i32,
+    pub(crate) cuts: Cuts,
     pub(crate) created_at: Timestamp,
     pub(crate) expires_at: Timestamp,
     /// Never empty; all of them with these times.
@@ -181,7 +183,7 @@ impl Publication {
     ) -> Result<u64, PgError> {
         let mut records = UploadColumns::default();
         for upload in &self.uploads {
-            records.push(upload)?;
+            records.push(upload, &self.cuts)?;
         }
         let workspace = self.workspace.as_uuid();
         let (created, expires) = (
@@ -189,13 +191,8 @@ impl Publication {
             SystemTime::from(self.expires_at),
         );
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![&workspace];
-        params.extend(records.leading());
-        params.extend::<[&(dyn ToSql + Sync); 4]>([
-            &self.chunk_bytes,
-            &records.digests,
-            &created,
-            &expires,
-        ]);
+        params.extend(records.params());
+        params.extend::<[&(dyn ToSql + Sync); 2]>([&created, &expires]);
         let inserted = client.execute(&statements.insert_uploads, &params).await?;
         Ok(inserted)
     }
@@ -284,12 +281,13 @@ pub(crate) struct UploadColumns<'a> {
     originals: Vec<&'a str>,
     mimetypes: Vec<&'a str>,
     sizes: Vec<i64>,
-    pub(crate) digests: Vec<&'a [u8]>,
+    chunk_bytes: Vec<i32>,
+    digests: Vec<&'a [u8]>,
 }
 
 impl<'a> UploadColumns<'a> {
     /// Adds a record after the others.
-    pub(crate) fn push(&mut self, upload: &'a PendingUpload) -> Result<(), PgError> {
+    pub(crate) fn push(&mut self, upload: &'a PendingUpload, cuts: &Cuts) -> Result<(), PgError> {
         let size = i64::try_from(upload.size_bytes)
             .map_err(|_| PgError::Damaged("a file is too long to be counted"))?;
         self.ids.push(upload.file_id.as_uuid());
@@ -297,18 +295,22 @@ impl<'a> UploadColumns<'a> {
         self.originals.push(upload.filename.original());
         self.mimetypes.push(upload.mimetype.as_str());
         self.sizes.push(size);
+        self.chunk_bytes.push(cuts.chunk_bytes(upload.file_id));
         self.digests.push(upload.sha256.as_bytes());
         Ok(())
     }
 
-    /// Ids, names, original names, media types and sizes, in this order; the digests come later.
-    pub(crate) fn leading(&self) -> [&(dyn ToSql + Sync); 5] {
+    /// Ids, names, original names, media types, sizes of files and of their chunks, and digests, in
+    /// this order.
+    pub(crate) fn params(&self) -> [&(dyn ToSql + Sync); 7] {
         [
             &self.ids,
             &self.names,
             &self.originals,
             &self.mimetypes,
             &self.sizes,
+            &self.chunk_bytes,
+            &self.digests,
         ]
     }
 }

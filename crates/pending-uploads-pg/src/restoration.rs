@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Statement};
 
 use crate::archive::{self, ArchiveError};
 use crate::burst::Burst;
-use crate::chunks::{self, CHUNK_BYTES_I32};
+use crate::chunks;
 use crate::config::DatabaseConfig;
 use crate::error::PgError;
 use crate::feed_rows;
@@ -53,7 +53,8 @@ pub struct PgRestoration {
     client: Client,
     statements: Statements,
     burst: Burst,
-    records: Vec<PendingUpload>,
+    /// With the sizes of their chunks.
+    records: Vec<(PendingUpload, i32)>,
 }
 
 struct Statements {
@@ -107,7 +108,7 @@ impl PgRestoration {
     }
 
     async fn send_chunks(&mut self) -> Result<(), PgError> {
-        let chunks = self.burst.take_full();
+        let chunks = self.burst.take_full()?;
         if !chunks.is_empty() {
             chunks::copy(&self.client, &self.statements.chunks, &chunks).await?;
         }
@@ -120,7 +121,7 @@ impl PgRestoration {
         let (client, statement) = (&self.client, &self.statements.upload);
         let sending = records
             .iter()
-            .map(|record| put_upload(client, statement, record));
+            .map(|(upload, chunk_bytes)| put_upload(client, statement, upload, *chunk_bytes));
         try_join_all(sending).await?;
         Ok(())
     }
@@ -150,6 +151,7 @@ async fn put_upload(
     client: &Client,
     statement: &Statement,
     upload: &PendingUpload,
+    chunk_bytes: i32,
 ) -> Result<(), PgError> {
     let size_bytes = i64::try_from(upload.size_bytes)
         .map_err(|_| PgError::Damaged("a file is too long to be counted"))?;
@@ -163,7 +165,7 @@ async fn put_upload(
                 &upload.filename.original(),
                 &upload.mimetype.as_str(),
                 &size_bytes,
-                &CHUNK_BYTES_I32,
+                &chunk_bytes,
                 &upload.sha256.as_bytes().as_slice(),
                 &SystemTime::from(upload.created_at),
                 &SystemTime::from(upload.expires_at),
@@ -216,10 +218,13 @@ impl Restoration for PgRestoration {
         if let Some(bytes) = bytes {
             self.take_bytes(&upload, bytes).await?;
         }
-        self.records.push(upload);
+        let chunk_bytes = self.burst.cuts().chunk_bytes(upload.file_id);
+        self.records.push((upload, chunk_bytes));
         if self.records.len() >= RECORDS {
             self.send_chunks().await?;
             self.send_records().await?;
+            // Nothing is left in it, and how files are cut that were sent need not be known any more.
+            self.burst = Burst::default();
         }
         Ok(self)
     }

@@ -17,6 +17,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::batch::PgBatch;
+use crate::chunks::PAGE_CHUNK_BYTES;
 use crate::database::Database;
 use crate::error::PgError;
 use crate::files::{Acks, Asked, AskedAck, FetchNotes, LookUps, Now, Opens};
@@ -28,8 +29,8 @@ use crate::rows::{self, upload_columns};
 use crate::stats;
 use crate::sweep;
 
-/// How much of a file one query reads, in bytes.
-const WINDOW_BYTES: u64 = 512 * 1024;
+/// How much of a file one query reads, in bytes: whole chunks.
+const WINDOW_BYTES: u64 = 64 * PAGE_CHUNK_BYTES as u64;
 
 /// How many windows are read while one is being sent, each over a connection of its own. With one, the
 /// database waits for the reader again and again, unless others are read meanwhile.
@@ -42,14 +43,17 @@ const fn windows_ahead(company: Company) -> usize {
 
 /// The chunks that hold the bytes from $4 up to $5 of a file that may still be handed over; the
 /// left join tells a file without them from no file. The file is found by its id, and by no other
-/// index: see `files.rs`.
+/// index: see `files.rs`. So are its chunks, by their numbers, too: with `OFFSET 0` they cannot be
+/// joined in another way, which would read all of a file for each window. They come in no promised
+/// order: the database would copy them to sort them.
 const WINDOW: &str = "SELECT upload.size_bytes, upload.chunk_bytes, chunk.seq, chunk.data \
      FROM pending_uploads AS upload \
-     LEFT JOIN pending_upload_chunks AS chunk ON chunk.file_id = upload.file_id \
-         AND chunk.seq BETWEEN $4::int8 / upload.chunk_bytes AND ($5::int8 - 1) / upload.chunk_bytes \
+     LEFT JOIN LATERAL (SELECT seq, data FROM pending_upload_chunks AS chunk \
+         WHERE chunk.file_id = upload.file_id AND chunk.seq \
+             BETWEEN $4::int8 / upload.chunk_bytes AND ($5::int8 - 1) / upload.chunk_bytes \
+         OFFSET 0) AS chunk ON true \
      WHERE upload.file_id = $1 AND (upload.workspace_id = $2 \
-         AND upload.acked_at IS NULL AND upload.expires_at > $3) IS TRUE \
-     ORDER BY chunk.seq";
+         AND upload.acked_at IS NULL AND upload.expires_at > $3) IS TRUE";
 
 const LIST: &str = concat!(
     "SELECT ",
@@ -282,13 +286,14 @@ impl Reader {
         if self.end > size_bytes {
             return Err(PgError::RangeNotSatisfiable { size_bytes });
         }
-        let pieces = rows
+        let mut pieces = rows
             .into_iter()
             .map(|row| piece(row, start, end))
-            .collect::<Result<VecDeque<Bytes>, _>>()?;
-        let held: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+            .collect::<Result<Vec<_>, _>>()?;
+        pieces.sort_by_key(|(seq, _)| *seq);
+        let held: u64 = pieces.iter().map(|(_, piece)| piece.len() as u64).sum();
         if held == end - start {
-            Ok(pieces)
+            Ok(pieces.into_iter().map(|(_, piece)| piece).collect())
         } else {
             Err(PgError::Damaged("bytes of a file are missing"))
         }
@@ -301,10 +306,10 @@ impl Reader {
     }
 }
 
-/// The part of a chunk that lies between two offsets of its file. It is not copied out of the row: what
+/// The part of a chunk that lies between two offsets of its file, with its place. It is not copied out of the row: what
 /// shares its memory are the other rows of its window, and what else the connection has read into the
 /// same buffer.
-fn piece(row: Row, start: u64, end: u64) -> Result<Bytes, PgError> {
+fn piece(row: Row, start: u64, end: u64) -> Result<(i32, Bytes), PgError> {
     let missing = || PgError::Damaged("bytes of a file are missing");
     let chunk_bytes: i32 = rows::column(&row, "chunk_bytes")?;
     let seq: Option<i32> = rows::column(&row, "seq")?;
@@ -316,7 +321,7 @@ fn piece(row: Row, start: u64, end: u64) -> Result<Bytes, PgError> {
     if kept.is_empty() {
         return Err(missing());
     }
-    Ok(Bytes::from_owner(ChunkRow(row)).slice(kept))
+    Ok((seq, Bytes::from_owner(ChunkRow(row)).slice(kept)))
 }
 
 /// A row that owns the bytes of its chunk.

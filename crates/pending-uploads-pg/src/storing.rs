@@ -3,7 +3,7 @@
 //! The next one is sent while the one before is not answered yet, on the same connection: the
 //! database has no pause between them. With the last answer the connection goes back to the pool.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use deadpool_postgres::Object;
@@ -18,7 +18,7 @@ use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
 use crate::batch::RETRY_PAUSES;
-use crate::burst::FullBurst;
+use crate::burst::{FULL_CHUNKS, FullBurst};
 use crate::chunks::{Chunk, ChunkColumns};
 use crate::error::PgError;
 use crate::pace::Company;
@@ -79,18 +79,24 @@ macro_rules! any_chunks {
         "SELECT chunk.* FROM noted, unnest($7::uuid[], $8::int4[], $9::bytea[]) AS chunk"
     };
 }
-/// A full burst of one file: $7 is the file, $8 the place of the first chunk, and each chunk's bytes
-/// are a value of their own. The database copies those of an array twice more, into memory that it
-/// gives back after each statement and must then be given anew, page by page.
 macro_rules! full_chunks {
     () => {
-        "SELECT $7::uuid, $8::int4 + chunk.place, chunk.data FROM noted, \
-             (VALUES (0, $9::bytea), (1, $10::bytea), (2, $11::bytea)) AS chunk (place, data)"
+        "SELECT $7::uuid, $8::int4 + chunk.place, chunk.data \
+         FROM noted, (VALUES CHUNKS) AS chunk (place, data)"
     };
 }
 const FIRST_BURST: &str = burst!(note_first!(), any_chunks!());
 const NEXT_BURST: &str = burst!(note_next!(), any_chunks!());
-const NEXT_FULL_BURST: &str = burst!(note_next!(), full_chunks!());
+/// A full burst of one file: $7 is the file, $8 the place of the first chunk, and each chunk's bytes
+/// are a value of their own. The database copies those of an array twice more, into memory that it
+/// gives back after each statement and must then be given anew, page by page.
+static NEXT_FULL_BURST: LazyLock<String> = LazyLock::new(|| {
+    let values: Vec<String> = (0..FULL_CHUNKS)
+        .map(|place| format!("({place}, ${}::bytea)", place + 9))
+        .collect();
+    let chunks = burst!(note_next!(), full_chunks!());
+    chunks.replace("CHUNKS", &values.join(", "))
+});
 
 /// What one statement stores.
 #[derive(Debug)]
@@ -238,7 +244,7 @@ impl Connection {
         Ok(Self {
             first_burst: client.prepare_cached(FIRST_BURST).await?,
             next_burst: client.prepare_cached(NEXT_BURST).await?,
-            next_full_burst: client.prepare_cached(NEXT_FULL_BURST).await?,
+            next_full_burst: client.prepare_cached(&NEXT_FULL_BURST).await?,
             client,
         })
     }

@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
+use log::warn;
 use pending_uploads_core::{
-    ActivityId, FileId, NewActivity, SweepPolicy, SweepReason, Swept, SweptFile, Timestamp,
+    ActivityId, Error, FileId, NewActivity, SweepPolicy, SweepReason, Swept, SweptFile, Timestamp,
     WorkspaceId,
 };
 use tokio::time::sleep;
@@ -20,16 +21,16 @@ use tokio_postgres::{GenericClient, Row};
 use uuid::Uuid;
 
 use crate::batch::end_transaction;
-use crate::chunks::CHUNK_BYTES;
 use crate::database::Database;
 use crate::error::PgError;
 use crate::feed_rows::{self, FeedRows};
 use crate::rows::{self, stored_time};
 
-/// How many chunks of a file that is larger than a step one transaction deletes.
-const STEP_CHUNKS: i32 = 1024;
 /// How many bytes one transaction deletes at most: 64 MiB.
-const STEP_BYTES: u64 = STEP_CHUNKS.unsigned_abs() as u64 * CHUNK_BYTES as u64;
+const STEP_BYTES: u64 = 64 * 1024 * 1024;
+/// The same as the database counts it.
+const STEP_BYTES_I64: i64 = 64 * 1024 * 1024;
+const _: () = assert!(STEP_BYTES == STEP_BYTES_I64.unsigned_abs());
 
 /// How long to pause before a batch that somebody holds is looked at again.
 const DISCARD_PAUSES: [Duration; 5] = [
@@ -71,15 +72,27 @@ const BOUND_THE_WAIT: &str = "SET LOCAL lock_timeout = '1s'";
 const LOCK_ONE_FEED: &str = "SELECT FROM feed_counters WHERE workspace_id = $1 FOR NO KEY UPDATE";
 
 const DELETE_UPLOADS: &str = "DELETE FROM pending_uploads WHERE file_id = ANY($1)";
-/// `octet_length` of an external value reads its pointer, not the value.
 const DELETE_CHUNKS: &str = "WITH gone AS ( \
          DELETE FROM pending_upload_chunks WHERE file_id = ANY($1) \
          RETURNING file_id, octet_length(data) AS bytes \
      ) SELECT file_id, sum(bytes)::int8 AS bytes FROM gone GROUP BY file_id";
-const DELETE_TAIL: &str = "DELETE FROM pending_upload_chunks WHERE file_id = $1 AND seq > \
-     (SELECT max(seq) FROM pending_upload_chunks WHERE file_id = $1) - $2::int4";
-const COUNT_CHUNKS: &str =
-    "SELECT count(*) AS chunks FROM pending_upload_chunks WHERE file_id = ANY($1)";
+/// As many of a file's last chunks as have $2 bytes. All of its chunks are as long as the first, but
+/// for the last.
+const DELETE_TAIL: &str = "WITH gone AS ( \
+         DELETE FROM pending_upload_chunks WHERE file_id = $1 AND seq > \
+             (SELECT max(seq) FROM pending_upload_chunks WHERE file_id = $1) - $2::int8 / \
+             (SELECT octet_length(data) FROM pending_upload_chunks WHERE file_id = $1 AND seq = 0) \
+         RETURNING octet_length(data) AS bytes \
+     ) SELECT coalesce(sum(bytes), 0)::int8 AS bytes FROM gone";
+/// How many bytes the files have at the most: of each, only its first chunk and its last are looked
+/// at.
+const STORED_BYTES: &str = "SELECT \
+         coalesce(sum((last.seq + 1)::int8 * octet_length(first.data)), 0)::int8 AS bytes \
+     FROM unnest($1::uuid[]) AS file (id) \
+     CROSS JOIN LATERAL (SELECT data FROM pending_upload_chunks \
+         WHERE file_id = file.id AND seq = 0 LIMIT 1) AS first \
+     CROSS JOIN LATERAL (SELECT seq FROM pending_upload_chunks \
+         WHERE file_id = file.id ORDER BY seq DESC LIMIT 1) AS last";
 
 /// From here on the batch can neither grow nor publish. In the order of their ids, which is about
 /// that of their beginnings: the search ends at the first, however many have been left.
@@ -102,11 +115,34 @@ pub(crate) async fn step(
 ) -> Result<Swept, PgError> {
     let acked_until = now.saturating_sub(policy.ack_retention);
     let silent_since = now.saturating_sub(policy.staging_lease);
-    let mut files = sweep_published(database, ACKED, acked_until, now).await?;
-    files.extend(sweep_published(database, ACKED_EXPIRED, now, now).await?);
-    files.extend(sweep_published(database, EXPIRED, now, now).await?);
-    files.extend(sweep_abandoned(database, silent_since, now).await?);
-    Ok(Swept { files })
+    told_of([
+        sweep_published(database, ACKED, acked_until, now).await,
+        sweep_published(database, ACKED_EXPIRED, now, now).await,
+        sweep_published(database, EXPIRED, now, now).await,
+        sweep_abandoned(database, silent_since, now).await,
+    ])
+}
+
+/// What was deleted is told, also when something else could not be: then that is an error only when
+/// nothing was.
+fn told_of(kinds: [Result<Vec<SweptFile>, PgError>; 4]) -> Result<Swept, PgError> {
+    let mut files = Vec::new();
+    let mut failure = None;
+    for kind in kinds {
+        match kind {
+            Ok(deleted) => files.extend(deleted),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    match failure {
+        Some(error) if files.is_empty() => Err(error),
+        Some(error) => {
+            let error = Error::from(error);
+            warn!(error:% = error.report(); "a part of a sweep failed");
+            Ok(Swept { files })
+        }
+        None => Ok(Swept { files }),
+    }
 }
 
 /// Deletes what was staged of a batch that its owner gave up. A transaction that is just publishing
@@ -209,8 +245,11 @@ async fn delete(client: &Object, files: Vec<SweptFile>, now: Timestamp) -> Resul
     let Some(first) = files.first() else {
         return Ok(Step::Deleted(files));
     };
-    if first.size_bytes > STEP_BYTES && shrink(&***client, &[first.file_id.as_uuid()]).await? {
-        return Ok(Step::Shrunk);
+    if first.size_bytes > STEP_BYTES {
+        let shrunk = shrink(&***client, &[first.file_id.as_uuid()]).await?;
+        if shrunk.is_some() {
+            return Ok(Step::Shrunk);
+        }
     }
     let ids: Vec<Uuid> = files.iter().map(|file| file.file_id.as_uuid()).collect();
     let delete_chunks = client.prepare_cached(DELETE_CHUNKS).await?;
@@ -280,20 +319,25 @@ async fn wait_for_a_feed(
     Ok(passed_over.into_iter().filter(is_its).collect())
 }
 
-/// Deletes a step's worth of the files' last chunks, and answers whether any chunks beyond a step
-/// had been there.
-async fn shrink(client: &impl GenericClient, files: &[Uuid]) -> Result<bool, PgError> {
-    let row = client.query_one(COUNT_CHUNKS, &[&files]).await?;
-    let chunks = rows::byte_count(&row, "chunks")?;
-    if chunks <= u64::from(STEP_CHUNKS.unsigned_abs()) {
-        return Ok(false);
+/// When the files have more bytes than a step: deletes a step's worth of the last chunks of one of
+/// them, and answers which that was and how many bytes they had.
+async fn shrink(
+    client: &impl GenericClient,
+    files: &[Uuid],
+) -> Result<Option<(Uuid, u64)>, PgError> {
+    let row = client.query_one(STORED_BYTES, &[&files]).await?;
+    if rows::byte_count(&row, "bytes")? <= STEP_BYTES {
+        return Ok(None);
     }
     for file in files {
-        if client.execute(DELETE_TAIL, &[file, &STEP_CHUNKS]).await? > 0 {
-            break;
+        let step: [&(dyn ToSql + Sync); 2] = [file, &STEP_BYTES_I64];
+        let row = client.query_one(DELETE_TAIL, &step).await?;
+        let deleted = rows::byte_count(&row, "bytes")?;
+        if deleted > 0 {
+            return Ok(Some((*file, deleted)));
         }
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// Appends to the feeds what expired without an ack, all in one flight.
@@ -397,15 +441,18 @@ async fn delete_abandoned(
     batch: &AbandonedBatch,
 ) -> Result<Vec<SweptFile>, PgError> {
     let client = database.client().await?;
-    while shrink(&**client, &batch.file_ids).await? {}
+    let mut sizes: HashMap<Uuid, u64> = HashMap::new();
+    while let Some((file, bytes)) = shrink(&**client, &batch.file_ids).await? {
+        *sizes.entry(file).or_default() += bytes;
+    }
     client.batch_execute("BEGIN").await?;
     let worked = async {
         let rows = client.query(DELETE_CHUNKS, &[&batch.file_ids]).await?;
         let deleted = client.execute(DELETE_BATCH, &[&batch.batch_id]).await?;
-        let sizes = rows
-            .iter()
-            .map(|row| Ok((rows::uuid(row, "file_id")?, rows::byte_count(row, "bytes")?)))
-            .collect::<Result<HashMap<_, _>, PgError>>()?;
+        for row in &rows {
+            let left = rows::byte_count(row, "bytes")?;
+            *sizes.entry(rows::uuid(row, "file_id")?).or_default() += left;
+        }
         Ok(if deleted == 1 {
             batch.swept_files(&sizes)
         } else {

@@ -185,12 +185,7 @@ impl Builder {
     }
 
     async fn fetch(&self, bytes: u64) -> Result<Prepared, BenchError> {
-        let files = match bytes {
-            GB.. => 1,
-            MB.. => (400 * MB / bytes).min(64),
-            _ => WORKSPACES as u64,
-        };
-        let stock = self.stock(files, bytes).await?;
+        let stock = self.stock(files_to_fetch(bytes), bytes).await?;
         let requests = stock
             .iter()
             .map(|(place, id)| content_request(&self.workspaces[*place], id));
@@ -247,6 +242,15 @@ impl Builder {
 }
 
 /// The request that uploads a form to a workspace.
+/// How many files of a size are fetched in turn, here and by the floors.
+pub(crate) fn files_to_fetch(bytes: u64) -> u64 {
+    match bytes {
+        GB.. => 1,
+        MB.. => (400 * MB / bytes).min(64),
+        _ => WORKSPACES as u64,
+    }
+}
+
 pub(crate) fn upload_request(workspace: &Workspace, form: &Arc<Form>) -> Request {
     let path = workspace.path("chat/uploads");
     Request::upload(&path, Some(&workspace.token), Arc::clone(form))

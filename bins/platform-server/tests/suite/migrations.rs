@@ -15,19 +15,21 @@ async fn migrations_go_up_and_back() {
     let database = TestDatabase::create();
     let url = database.url();
     let up = "applied V1__workspaces_and_feed\napplied V2__pending_uploads\n\
-              applied V3__waiting_bounds\napplied V4__expiry_indexes\n";
-    let back = "undid V4__expiry_indexes\nundid V3__waiting_bounds\n\
+              applied V3__waiting_bounds\napplied V4__expiry_indexes\n\
+              applied V5__chunks_in_their_page\n";
+    let back = "undid V5__chunks_in_their_page\nundid V4__expiry_indexes\nundid V3__waiting_bounds\n\
                 undid V2__pending_uploads\nundid V1__workspaces_and_feed\n";
     assert_eq!(migrate(&url, &[]), up);
     assert_eq!(migrate(&url, &[]), "nothing to do\n");
     assert_eq!(
         migrate(&url, &["--down-to", "1"]),
-        "undid V4__expiry_indexes\nundid V3__waiting_bounds\nundid V2__pending_uploads\n"
+        "undid V5__chunks_in_their_page\nundid V4__expiry_indexes\n\
+         undid V3__waiting_bounds\nundid V2__pending_uploads\n"
     );
     assert_eq!(
         migrate(&url, &[]),
         "applied V2__pending_uploads\napplied V3__waiting_bounds\n\
-         applied V4__expiry_indexes\n"
+         applied V4__expiry_indexes\napplied V5__chunks_in_their_page\n"
     );
     assert_eq!(migrate(&url, &["--down-to", "0"]), back);
     assert_eq!(db_value::<i64>(&url, TABLES).await, 0);

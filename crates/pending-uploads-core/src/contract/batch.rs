@@ -191,7 +191,7 @@ pub async fn files_of_border_lengths_are_stored_whole(fixture: &dyn Fixture) {
     let workspace = subject.workspace().await;
     let mut batch = subject.batch(workspace).await;
     let mut sent = Vec::new();
-    for border in [64 * 1024, MIB, 2 * MIB] {
+    for border in [8_000, 64 * 1024, 192_000, MIB, 2 * MIB] {
         for length in [border - 1, border, border + 1] {
             let data = noise(length, length as u64);
             add_file(&mut *batch, "a.bin", &data).await;

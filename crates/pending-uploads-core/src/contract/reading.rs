@@ -47,7 +47,17 @@ pub async fn a_range_is_read_to_the_byte(fixture: &dyn Fixture) {
     let upload = published(&subject, &data).await;
     let end = data.len();
     let mut offsets = vec![0, 1, end - 1, end];
-    for border in [64 * 1024, 128 * 1024, MIB, 2 * MIB, 3 * MIB] {
+    let borders = [
+        8_000,
+        64_000,
+        64 * 1024,
+        128 * 1024,
+        512_000,
+        MIB,
+        2 * MIB,
+        3 * MIB,
+    ];
+    for border in borders {
         offsets.extend([border - 1, border, border + 1]);
     }
     for &start in &offsets {
@@ -87,9 +97,15 @@ pub async fn an_opened_file_comes_with_all_its_bytes_or_with_none(fixture: &dyn 
     for (number, length) in [
         1,
         1000,
+        8_000,
+        8_001,
+        64_000,
+        64_001,
         64 * kib,
         64 * kib + 1,
         100_000,
+        128_000,
+        128_001,
         128 * kib,
         128 * kib + 1,
         MIB,

@@ -11,7 +11,8 @@ use pending_uploads_core::{
 use pg_cluster::TestDatabase;
 
 use super::*;
-use crate::chunks::{CHUNK_BYTES_I32, Chunk};
+use crate::chunks::Chunk;
+use crate::cuts::Cuts;
 use crate::publish::Staging;
 use crate::{DatabaseConfig, PgWorkspaces, migrate};
 
@@ -108,7 +109,7 @@ fn publication(workspace: WorkspaceId, sizes: &[usize]) -> Publication {
         batch_id: Uuid::now_v7(),
         staging: Staging::InMemory,
         quota: QUOTA,
-        chunk_bytes: CHUNK_BYTES_I32,
+        cuts: Cuts::default(),
         created_at,
         expires_at,
         uploads,

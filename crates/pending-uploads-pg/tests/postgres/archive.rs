@@ -210,8 +210,8 @@ async fn a_restoration_that_does_not_finish_leaves_nothing() {
 async fn missing_bytes_stop_the_move_and_leave_nothing() {
     let terms = Terms::default();
     let (from, stock) = stocked(&terms).await;
-    let damage = "DELETE FROM pending_upload_chunks WHERE seq = 32 RETURNING seq::int8";
-    assert_eq!(db_number(&from, damage).await, 32);
+    let damage = "DELETE FROM pending_upload_chunks WHERE seq = 200 RETURNING seq::int8";
+    assert_eq!(db_number(&from, damage).await, 200);
     let to = migrated().await;
     let error = copy(&from, &to, stock.now()).await.unwrap_err();
     let CopyError::File { source, .. } = error else {

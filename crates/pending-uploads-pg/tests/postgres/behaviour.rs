@@ -17,17 +17,18 @@ use crate::support::{self, until};
 
 const MIB: usize = 1024 * 1024;
 
-struct Postgres {
-    files: PgStorage,
+/// A database with one workspace.
+pub(crate) struct Postgres {
+    pub(crate) files: PgStorage,
     feed: PgActivityLog,
-    workspace: WorkspaceId,
-    db: Client,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) db: Client,
     database: Database,
     test_database: TestDatabase,
 }
 
 impl Postgres {
-    async fn with_a_workspace() -> Self {
+    pub(crate) async fn with_a_workspace() -> Self {
         let test_database = support::migrated().await;
         let database = support::connect(&test_database);
         let clock = Arc::new(SystemClock);
@@ -42,7 +43,7 @@ impl Postgres {
         }
     }
 
-    async fn db_number(&self, sql: &str) -> i64 {
+    pub(crate) async fn db_number(&self, sql: &str) -> i64 {
         self.db.query_one(sql, &[]).await.unwrap().get(0)
     }
 
@@ -51,7 +52,7 @@ impl Postgres {
         self.feed.list(self.workspace, &query).await.unwrap().len()
     }
 
-    async fn stage(&self, data: &[u8]) -> pending_uploads_core::PendingUpload {
+    pub(crate) async fn stage(&self, data: &[u8]) -> pending_uploads_core::PendingUpload {
         self.files
             .stage(self.workspace, name(), Mimetype::absent(), data)
             .await
@@ -208,17 +209,6 @@ async fn a_reader_whose_hints_were_lost_gets_the_row_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_lie_uncompressed_in_chunks_of_64_kib() {
-    let it = Postgres::with_a_workspace().await;
-    it.stage(&vec![0; 2 * MIB + 10]).await;
-    let full = "SELECT count(*) FROM pending_upload_chunks WHERE octet_length(data) = 65536 \
-                AND pg_column_size(data) = 65536";
-    assert_eq!(it.db_number(full).await, 32);
-    let rest = "SELECT count(*) FROM pending_upload_chunks WHERE octet_length(data) = 10";
-    assert_eq!(it.db_number(rest).await, 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_that_is_alone_has_two_windows_on_their_way() {
     let it = Postgres::with_a_workspace().await;
     let data = [vec![1; MIB], vec![2; MIB]].concat();
@@ -238,18 +228,6 @@ async fn a_fetch_that_is_alone_has_two_windows_on_their_way() {
     .await;
     it.db.batch_execute("COMMIT").await.unwrap();
     assert!(fetch.await.unwrap().unwrap() == data);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_bytes_of_files_of_one_or_two_chunks_come_with_the_record() {
-    let it = Postgres::with_a_workspace().await;
-    let most = 128 * 1024;
-    for length in [1, most / 2, most / 2 + 1, most, most + 1] {
-        let upload = it.stage(&vec![1; length]).await;
-        let opened = it.files.open(it.workspace, upload.file_id).await.unwrap();
-        let bytes = opened.bytes.map(|bytes| bytes.len());
-        assert_eq!(bytes, (length <= most).then_some(length));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -347,6 +325,25 @@ async fn damaged_bytes_are_an_integrity_error_and_never_a_short_file() {
         .read_whole(it.workspace, upload.file_id, u64::MAX)
         .await;
     assert!(matches!(read, Err(Error::Integrity { .. })), "{read:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_connection_to_a_server_that_takes_no_writes_is_kept() {
+    let test_database = support::migrated().await;
+    let db = support::db_client(&test_database).await;
+    let name = test_database.name();
+    // As a standby does.
+    let take_no_writes = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    db.batch_execute(&take_no_writes).await.unwrap();
+    let database = support::connect(&test_database);
+    let refused = database.schema().await;
+    assert!(
+        matches!(refused, Err(Error::Unavailable { .. })),
+        "{refused:?}"
+    );
+    let take_writes = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
+    db.batch_execute(&take_writes).await.unwrap();
+    support::register(&database, Arc::new(SystemClock)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

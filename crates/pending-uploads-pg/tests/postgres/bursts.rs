@@ -17,12 +17,12 @@ const HOLD: &str = "BEGIN; SELECT FROM staged_batches FOR UPDATE";
 
 /// Keeps the second of them from being stored, until the transaction ends.
 const HOLD_THE_SECOND: &str = "BEGIN; INSERT INTO pending_upload_chunks (file_id, seq, data) \
-     SELECT file_ids[1], 9, '\\x00' FROM staged_batches";
+     SELECT file_ids[1], 72, '\\x00' FROM staged_batches";
 
 /// What the bursts that are on their way would have done, had they been committed.
 const STORE_TWO: &str = "INSERT INTO pending_upload_chunks (file_id, seq, data) \
-         SELECT file_ids[1], seq, decode(repeat('08', 65536), 'hex') \
-         FROM staged_batches, generate_series(6, 11) AS seq; \
+         SELECT file_ids[1], seq, decode(repeat('08', 8000), 'hex') \
+         FROM staged_batches, generate_series(48, 95) AS seq; \
      UPDATE staged_batches SET bursts = bursts + 2";
 
 impl Staged {

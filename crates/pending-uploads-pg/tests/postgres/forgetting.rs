@@ -20,7 +20,7 @@ impl Staged {
         self.db
             .batch_execute(
                 "UPDATE staged_batches SET bursts = 1; \
-                 DELETE FROM pending_upload_chunks WHERE seq >= 3",
+                 DELETE FROM pending_upload_chunks WHERE seq >= 24",
             )
             .await
             .unwrap();

@@ -8,6 +8,7 @@
 mod archive;
 mod behaviour;
 mod bursts;
+mod chunks;
 mod contract;
 mod forgetting;
 mod migrations;

@@ -4,11 +4,12 @@ use pending_uploads_pg::migrate::{self, MigrateError};
 use pending_uploads_pg::{Database, Schema, SchemaPart};
 use pg_cluster::TestDatabase;
 
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     "V1__workspaces_and_feed",
     "V2__pending_uploads",
     "V3__waiting_bounds",
     "V4__expiry_indexes",
+    "V5__chunks_in_their_page",
 ];
 
 async fn parts(database: &Database) -> (SchemaPart, SchemaPart) {
@@ -40,6 +41,7 @@ async fn steps_are_applied_once_undone_and_applied_again() {
     );
     assert!(migrate::up(&database).await.unwrap().is_empty());
 
+    assert_eq!(migrate::down_to(&database, 4).await.unwrap(), [STEPS[4]]);
     assert_eq!(migrate::down_to(&database, 3).await.unwrap(), [STEPS[3]]);
     assert_eq!(migrate::down_to(&database, 2).await.unwrap(), [STEPS[2]]);
     assert_eq!(
@@ -107,12 +109,33 @@ async fn a_version_that_nobody_knows_is_refused() {
     let test_database = TestDatabase::create();
     let database = crate::support::connect(&test_database);
     for refused in [
-        migrate::up_to(&database, 5).await,
+        migrate::up_to(&database, 6).await,
         migrate::down_to(&database, 9).await,
     ] {
         assert!(matches!(
             refused,
-            Err(MigrateError::NoSuchVersion { newest: 4, .. })
+            Err(MigrateError::NoSuchVersion { newest: 5, .. })
         ));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_somebody_reads_is_not_waited_for() {
+    let test_database = TestDatabase::create();
+    let database = crate::support::connect(&test_database);
+    migrate::up_to(&database, 3).await.unwrap();
+    let reader = crate::support::db_client(&test_database).await;
+    // As a backup does.
+    reader
+        .batch_execute("BEGIN; LOCK TABLE pending_uploads IN ACCESS SHARE MODE")
+        .await
+        .unwrap();
+    let held = migrate::up(&database).await;
+    assert!(matches!(held, Err(MigrateError::Held)), "{held:?}");
+    let held = migrate::down_to(&database, 1).await;
+    assert!(matches!(held, Err(MigrateError::Held)), "{held:?}");
+    assert_eq!(crate::support::db_who_wait_for_locks(&reader).await, 0);
+    reader.batch_execute("COMMIT").await.unwrap();
+    // Steps back are a transaction each, and the third held no table of theirs.
+    assert_eq!(migrate::up(&database).await.unwrap(), STEPS[2..]);
 }

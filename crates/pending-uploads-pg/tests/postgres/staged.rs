@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 use crate::support::{self, until};
 
 /// What is stored at once, in bytes.
-pub(crate) const BURST: usize = 192 * 1024;
+pub(crate) const BURST: usize = 192_000;
 
 /// Where a batch has stored two bursts, at a time that stands still.
 pub(crate) struct Staged {

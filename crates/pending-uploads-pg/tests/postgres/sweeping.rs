@@ -10,7 +10,7 @@ use futures_util::poll;
 use pending_uploads_core::{
     ActivityLog, ActivityQuery, ByteRange, Error, FeedStart, FileId, Filename, ManualClock,
     Mimetype, NewActivity, PendingUpload, Registrar, Registration, Seq, Storage, StorageExt,
-    SweepPolicy, Timestamp, Workspaces,
+    SweepPolicy, SweepReason, Timestamp, Workspaces,
 };
 use pending_uploads_pg::{
     Database, DatabaseConfig, PgActivityLog, PgStorage, PgWorkspaces, StorageConfig,
@@ -19,6 +19,7 @@ use pg_cluster::TestDatabase;
 use serde_json::Value;
 use tokio_postgres::Client;
 
+use crate::staged::BURST;
 use crate::support::{self, until};
 
 const MIB: usize = 1024 * 1024;
@@ -99,6 +100,59 @@ async fn a_file_larger_than_a_sweeps_step_is_swept_whole() {
         .await
         .unwrap();
     assert_eq!(left.get::<_, i64>(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abandoned_upload_larger_than_a_sweeps_step_is_told_with_all_its_bytes() {
+    let it = Sweeping::new().await;
+    let workspace = support::register(&it.database, it.clock.clone()).await;
+    let mut batch = it.files.begin(workspace).await.unwrap();
+    let name = Filename::sanitize("large.bin");
+    let file = batch.start_file(name, Mimetype::absent()).await.unwrap();
+    let piece = vec![5; BURST];
+    for _ in 0..700 {
+        batch.write(&piece).await.unwrap();
+    }
+    until("all bursts are stored", async || {
+        let bursts = "SELECT coalesce(max(bursts), 0) FROM staged_batches";
+        it.db.query_one(bursts, &[]).await.unwrap().get::<_, i64>(0) == 700
+    })
+    .await;
+    // As a server that was killed leaves it.
+    std::mem::forget(batch);
+    it.clock.advance(Duration::from_hours(2));
+    let swept = it.files.sweep(&SweepPolicy::default()).await.unwrap();
+    let told: Vec<_> = swept
+        .files
+        .iter()
+        .map(|file| (file.file_id, file.reason, file.size_bytes))
+        .collect();
+    assert_eq!(told, [(file, SweepReason::Abandoned, 700 * BURST as u64)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_swept_is_told_also_when_something_else_could_not_be() {
+    let it = Sweeping::new().await;
+    let (acked, expired) = (it.publish().await, it.publish().await);
+    let ack = it.files.ack(acked.workspace_id, acked.file_id);
+    ack.await.unwrap();
+    it.clock.advance(Duration::from_hours(25));
+    it.db
+        .batch_execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN RAISE 'no more rows'; END $$; \
+             CREATE TRIGGER refuse BEFORE INSERT ON activity EXECUTE FUNCTION refuse()",
+        )
+        .await
+        .unwrap();
+    assert_eq!(it.sweep().await, [acked.file_id]);
+    let failed = it.files.sweep(&SweepPolicy::default()).await;
+    assert!(matches!(failed, Err(Error::Backend { .. })), "{failed:?}");
+    it.db
+        .batch_execute("DROP TRIGGER refuse ON activity")
+        .await
+        .unwrap();
+    assert_eq!(it.sweep().await, [expired.file_id]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use tokio_postgres::{Client, CopyInSink, Statement};
 use uuid::Uuid;
 
 use super::FloorDatabase;
-use super::rows::{CHUNK_BYTES, FloorFile, Placement, PublishStatements, one};
+use super::rows::{FloorFile, Placement, PublishStatements, chunk_bytes, one};
 use crate::error::BenchError;
 use crate::floors::{Content, FloorError};
 use crate::load::{Extent, Worker, Yield, drive};
@@ -103,7 +103,9 @@ impl Copier {
             Commits::EachFile => {
                 self.client.batch_execute("BEGIN").await?;
                 let sink = self.client.copy_in(&self.copy).await?;
-                let all = self.content.pieces(self.size, CHUNK_BYTES);
+                let all = self
+                    .content
+                    .pieces(self.size, chunk_bytes(self.size).into());
                 send(sink, &file, 0, all).await?;
                 Placement::Copied
             }
@@ -114,7 +116,10 @@ impl Copier {
 
     async fn stage(&self, file: &FloorFile) -> Result<Uuid, FloorError> {
         let batch = Uuid::now_v7();
-        let mut pieces = self.content.pieces(self.size, CHUNK_BYTES).peekable();
+        let mut pieces = self
+            .content
+            .pieces(self.size, chunk_bytes(self.size).into())
+            .peekable();
         let (mut note, mut seq) = (&self.insert_batch, 0);
         while pieces.peek().is_some() {
             let burst = pieces.by_ref().take(BURST_CHUNKS);

@@ -12,9 +12,8 @@ use uuid::Uuid;
 use super::TTL;
 use crate::floors::{Content, FloorError};
 
-/// The size of a chunk row.
-pub(super) const CHUNK_BYTES: usize = 64 * 1024;
-const CHUNK_BYTES_I32: i32 = 64 * 1024;
+/// The largest file that ours sends in one piece.
+const ONE_PIECE_BYTES: u64 = 192_000;
 
 const FILENAME: &str = "floor.bin";
 const SUMMARY: &str = "chat_upload_receive: floor.bin";
@@ -87,9 +86,18 @@ impl FloorFile {
     }
 }
 
+/// The size of a chunk row of a file of so many bytes: as ours cuts it.
+pub(super) const fn chunk_bytes(size: u64) -> u16 {
+    if size <= ONE_PIECE_BYTES {
+        64_000
+    } else {
+        8_000
+    }
+}
+
 /// The bytes of a small file, as its rows take them.
 pub(super) fn chunks(content: &Content, size: u64) -> Vec<Bytes> {
-    content.pieces(size, CHUNK_BYTES).collect()
+    content.pieces(size, chunk_bytes(size).into()).collect()
 }
 
 /// Where the bytes of a file are when it is published.
@@ -162,7 +170,7 @@ impl PublishStatements {
                     &FILENAME,
                     &MIMETYPE,
                     &i64::try_from(file.size)?,
-                    &CHUNK_BYTES_I32,
+                    &i32::from(chunk_bytes(file.size)),
                     &DIGEST.as_slice(),
                     &file.created_at,
                     &(file.created_at + TTL),
@@ -186,7 +194,7 @@ impl PublishStatements {
                     &FILENAME,
                     &MIMETYPE,
                     &i64::try_from(file.size)?,
-                    &CHUNK_BYTES_I32,
+                    &i32::from(chunk_bytes(file.size)),
                     &DIGEST.as_slice(),
                     &file.created_at,
                     &(file.created_at + TTL),

@@ -19,7 +19,7 @@ const MOST_WAITING: u64 = 200_000;
 /// Records alone: an ack has nothing to do with a file's bytes.
 const MAKE_WAITING: &str = "INSERT INTO pending_uploads (file_id, workspace_id, filename, \
          original_name, mimetype, size_bytes, chunk_bytes, sha256, created_at, expires_at) \
-     SELECT file_id, $2, 'floor.bin', 'floor.bin', 'application/octet-stream', 1000, 65536, \
+     SELECT file_id, $2, 'floor.bin', 'floor.bin', 'application/octet-stream', 1000, 8000, \
          decode(repeat('a5', 32), 'hex'), $3, $4 FROM unnest($1::uuid[]) AS file_id";
 const ACK: &str = "UPDATE pending_uploads SET acked_at = $3 \
      WHERE file_id = $1 AND workspace_id = $2 AND acked_at IS NULL AND expires_at > $3 \

@@ -1,5 +1,6 @@
 //! The floor of large fetches: the windows of a file, read and dropped.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -7,47 +8,45 @@ use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use super::FloorDatabase;
-use super::copy::{Commits, Copier, copiers};
-use super::rows::FloorFile;
+use super::copy::{Commits, copiers};
 use crate::error::BenchError;
 use crate::floors::FloorError;
 use crate::load::{Extent, Worker, Yield, drive};
+use crate::scenarios::files_to_fetch;
 
 /// How much of a file one query reads.
-const WINDOW_BYTES: u64 = 512 * 1024;
+const WINDOW_BYTES: u64 = 512_000;
 /// How many windows of a file are asked for at once: one is being handled while the next is on its
 /// way. Ours asks for one more, over another connection, while few fetches are under way.
 const WINDOWS_IN_FLIGHT: usize = 2;
-/// How many bytes of files are stored for a load at most, but for the one that is always there.
-const STORED_BYTES: u64 = 1024 * 1024 * 1024;
 
 const WINDOW: &str = "SELECT upload.size_bytes, upload.chunk_bytes, chunk.seq, chunk.data \
      FROM pending_uploads AS upload \
-     LEFT JOIN pending_upload_chunks AS chunk ON chunk.file_id = upload.file_id \
-         AND chunk.seq BETWEEN $4::int8 / upload.chunk_bytes AND ($5::int8 - 1) / upload.chunk_bytes \
+     LEFT JOIN LATERAL (SELECT seq, data FROM pending_upload_chunks AS chunk \
+         WHERE chunk.file_id = upload.file_id AND chunk.seq \
+             BETWEEN $4::int8 / upload.chunk_bytes AND ($5::int8 - 1) / upload.chunk_bytes \
+         OFFSET 0) AS chunk ON true \
      WHERE upload.file_id = $1 AND upload.workspace_id = $2 \
-         AND upload.acked_at IS NULL AND upload.expires_at > $3 \
-     ORDER BY chunk.seq";
+         AND upload.acked_at IS NULL AND upload.expires_at > $3";
 
-/// Reads files of `size` bytes from their first to their last, over `at_once` connections. One file
-/// for each is stored before the clock runs; together they are 1 GiB at most, and shared when there
-/// are fewer than connections.
+/// Reads files of `size` bytes from their first to their last, over `at_once` connections, each of
+/// which begins with another file and goes on with the next. There are as many files as our own
+/// server is asked for: more bytes than the database keeps in memory.
 pub(crate) async fn windows(
     database: &FloorDatabase,
     size: u64,
     at_once: usize,
     extent: Extent,
 ) -> Result<Yield, BenchError> {
-    let fitting = usize::try_from(STORED_BYTES / size.max(1)).unwrap_or(usize::MAX);
-    let files = store(database, size, at_once.min(fitting).max(1)).await?;
+    let files: Arc<[_]> = store(database, size, files_to_fetch(size)).await?.into();
     let clients = database.connections(at_once).await?;
     let mut workers = Vec::with_capacity(at_once);
-    for (client, (file_id, workspace)) in clients.into_iter().zip(files.iter().cycle()) {
+    for (client, next) in clients.into_iter().zip(0..) {
         workers.push(Reader {
             window: client.prepare(WINDOW).await.map_err(FloorError::from)?,
             client,
-            file_id: *file_id,
-            workspace: *workspace,
+            files: files.clone(),
+            next,
             size,
         });
     }
@@ -57,27 +56,43 @@ pub(crate) async fn windows(
 async fn store(
     database: &FloorDatabase,
     size: u64,
-    count: usize,
-) -> Result<Vec<(Uuid, Uuid)>, FloorError> {
-    let copiers = copiers(database, size, Commits::EachFile, count).await?;
-    let stored = stream::iter(&copiers).then(Copier::store);
-    let ids = |file: FloorFile| (file.file_id, file.workspace);
-    stored.map_ok(ids).try_collect().await
+    count: u64,
+) -> Result<Vec<StoredFile>, FloorError> {
+    let copiers = copiers(database, size, Commits::EachFile, 1).await?;
+    let mut files = Vec::new();
+    for copier in copiers.iter().cycle().take(usize::try_from(count)?) {
+        let file = copier.store().await?;
+        files.push(StoredFile {
+            id: file.file_id,
+            workspace: file.workspace,
+        });
+    }
+    Ok(files)
+}
+
+#[derive(Debug, Clone, Copy)]
+struct StoredFile {
+    id: Uuid,
+    workspace: Uuid,
 }
 
 struct Reader {
     client: Client,
     window: Statement,
-    file_id: Uuid,
-    workspace: Uuid,
+    files: Arc<[StoredFile]>,
+    /// Which of the files is read next, counted on and on.
+    next: usize,
     size: u64,
 }
 
 impl Worker for Reader {
     async fn turn(&mut self) -> Result<u64, BenchError> {
+        let at = self.next.checked_rem(self.files.len()).unwrap_or(0);
+        let file = *self.files.get(at).ok_or(FloorError::Missing("a file"))?;
+        self.next += 1;
         let this = &*self;
         let starts = (0..this.size.div_ceil(WINDOW_BYTES)).map(|window| window * WINDOW_BYTES);
-        let windows = stream::iter(starts.map(|start| this.window(start)));
+        let windows = stream::iter(starts.map(|start| this.window(file, start)));
         let read: u64 = windows
             .buffered(WINDOWS_IN_FLIGHT)
             .try_fold(0, async |sum, bytes| Ok(sum + bytes))
@@ -92,15 +107,15 @@ impl Worker for Reader {
 
 impl Reader {
     /// Reads a window and drops it; answers its length.
-    async fn window(&self, start: u64) -> Result<u64, FloorError> {
+    async fn window(&self, file: StoredFile, start: u64) -> Result<u64, FloorError> {
         let end = self.size.min(start + WINDOW_BYTES);
         let rows = self
             .client
             .query(
                 &self.window,
                 &[
-                    &self.file_id,
-                    &self.workspace,
+                    &file.id,
+                    &file.workspace,
                     &SystemTime::now(),
                     &i64::try_from(start)?,
                     &i64::try_from(end)?,
