@@ -334,7 +334,7 @@ async fn append(
 ) -> Result<Seq, PgError> {
     let mut rows = FeedRows::default();
     rows.push(id, content);
-    let client = database.client().await?;
+    let (client, _at_a_feed) = database.client_for_a_feed().await?;
     let append = client.prepare_cached(feed_rows::APPEND).await?;
     let seqs = feed_rows::known(
         rows.append(&**client, &append, workspace, created_at)

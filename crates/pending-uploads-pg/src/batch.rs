@@ -199,7 +199,7 @@ pub(crate) async fn publish_alone(
 }
 
 async fn publish_once(database: &Database, publication: &Publication) -> Result<(), PgError> {
-    let client = database.client().await?;
+    let (client, _at_a_feed) = database.client_for_a_feed().await?;
     let statements = PublishStatements::cached(&client).await?;
     let work = async {
         let (begun, written) = join(

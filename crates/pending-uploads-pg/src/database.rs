@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
+};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pending_uploads_core::{FeedSignals, KnownWorkspaces, PassedOver, Result, Timestamp};
@@ -12,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::types::ToSql;
@@ -65,6 +68,8 @@ pub struct Database {
 
 struct Inner {
     pool: Pool,
+    /// As many as may wait for the lock of a feed at once, each with a connection.
+    at_feeds: Arc<Semaphore>,
     runtime: Handle,
     signals: FeedSignals,
     hints: Hints,
@@ -146,6 +151,7 @@ impl Database {
         let postgres = config.postgres().clone();
         let inner = Inner {
             pool,
+            at_feeds: Arc::new(Semaphore::new(config.pool_size().div_ceil(2))),
             runtime,
             signals,
             hints,
@@ -198,6 +204,17 @@ impl Database {
     /// Borrows a connection.
     pub(crate) async fn client(&self) -> std::result::Result<Object, PgError> {
         Ok(self.inner.pool.get().await?)
+    }
+
+    /// Borrows one to wait for the lock of a feed with. Half of all connections are for that at the
+    /// most: one feed that somebody holds must not keep the polls and acks of all others from theirs.
+    pub(crate) async fn client_for_a_feed(
+        &self,
+    ) -> std::result::Result<(Object, OwnedSemaphorePermit), PgError> {
+        let permit = timeout(POOL_WAIT, self.inner.at_feeds.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| PgError::Pool(PoolError::Timeout(TimeoutType::Wait)))?;
+        let permit = permit.map_err(|_| PgError::Stopped)?;
+        Ok((self.client().await?, permit))
     }
 
     /// Whether somebody waits for a connection, and no more can be made.

@@ -328,25 +328,6 @@ async fn damaged_bytes_are_an_integrity_error_and_never_a_short_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_connection_to_a_server_that_takes_no_writes_is_kept() {
-    let test_database = support::migrated().await;
-    let db = support::db_client(&test_database).await;
-    let name = test_database.name();
-    // As a standby does.
-    let take_no_writes = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
-    db.batch_execute(&take_no_writes).await.unwrap();
-    let database = support::connect(&test_database);
-    let refused = database.schema().await;
-    assert!(
-        matches!(refused, Err(Error::Unavailable { .. })),
-        "{refused:?}"
-    );
-    let take_writes = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
-    db.batch_execute(&take_writes).await.unwrap();
-    support::register(&database, Arc::new(SystemClock)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_away_is_unavailable_and_a_batch_begun_before_is_told_so() {
     let it = Postgres::with_a_workspace().await;
     let mut batch = it.files.begin(it.workspace).await.unwrap();

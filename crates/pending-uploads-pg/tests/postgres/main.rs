@@ -9,6 +9,7 @@ mod archive;
 mod behaviour;
 mod bursts;
 mod chunks;
+mod connections;
 mod contract;
 mod forgetting;
 mod migrations;

@@ -94,7 +94,7 @@ async fn a_copied_file_is_in_chunk_rows_and_published_and_leaves_no_batch() {
         assert_eq!((yielded.turns, yielded.bytes), (6, 6 * size));
         assert_eq!(
             stored(&floor).await,
-            six_files(39, 2_500_000),
+            six_files(313, 2_500_000),
             "{commits:?}"
         );
         floor.clear().await.unwrap();
