@@ -4,6 +4,8 @@ use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use pending_uploads_core::FileId;
 
@@ -12,6 +14,9 @@ use crate::error::OpenError;
 const DATABASE: &str = "pending-uploads.sqlite3";
 const FILES: &str = "files";
 const LOCK: &str = "lock";
+/// How often the lock is tried for, and how long in between.
+const LOCK_TRIES: u32 = 20;
+const BETWEEN_LOCK_TRIES: Duration = Duration::from_millis(5);
 
 /// How much of the disk is left to acks and sweeps, in bytes: what gives room back needs a little
 /// of it first, and on a disk that uploads had filled to the brim nothing could be given back.
@@ -157,6 +162,8 @@ fn file_of_ours(entry: &DirEntry) -> Option<FileId> {
     (is_file && id.to_string().as_str() == name).then_some(id)
 }
 
+/// Somebody who only looks whether the lock is held has it for a moment, and so has a child that was
+/// just forked off: whoever holds it longer uses the folder.
 fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = lock_in(folder);
     let unusable = |source| OpenError::Folder {
@@ -164,13 +171,16 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
         source,
     };
     let lock = open_private(&path).map_err(unusable)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
-            path: folder.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => thread::sleep(BETWEEN_LOCK_TRIES),
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        }
     }
+    Err(OpenError::InUse {
+        path: folder.to_owned(),
+    })
 }
 
 /// Opens a file as it is; makes it, for its owner's eyes only, if it is not there.

@@ -136,6 +136,8 @@ fn use_of(path: &Path) -> std::io::Result<FolderUse> {
 mod tests {
     use std::collections::BTreeSet;
     use std::ffi::OsString;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
 
     use super::*;
     use crate::Database;
@@ -184,5 +186,23 @@ mod tests {
         )
         .unwrap();
         assert!(matches!(inspect(&folder), Inspection::Unreadable { .. }));
+    }
+
+    #[test]
+    fn whoever_only_looks_keeps_nobody_from_opening_the_folder() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = folder::Folder::open(parent.path()).unwrap();
+        drop(folder);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    use_of(parent.path()).unwrap();
+                }
+            });
+            let opened = (0..200).all(|_| folder::Folder::open(parent.path()).is_ok());
+            is_over.store(true, Ordering::Relaxed);
+            assert!(opened);
+        });
     }
 }
