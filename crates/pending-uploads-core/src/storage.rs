@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use log::warn;
 
 use crate::{
     ByteRange, Error, FileId, Filename, Mimetype, PendingUpload, Result, Sha256, Timestamp,
@@ -412,6 +413,30 @@ impl Swept {
     /// Whether the step found nothing to delete, so that there is nothing left for now.
     pub fn is_dry(&self) -> bool {
         self.files.is_empty()
+    }
+
+    /// A step of several parts, each of which is a transaction of its own, for those who implement
+    /// [`Storage::sweep`]. What was deleted is gone and must be told, also when another part failed:
+    /// that is logged then.
+    ///
+    /// # Errors
+    /// The first of the parts' errors when nothing was deleted at all.
+    pub fn of_parts(parts: impl IntoIterator<Item = Result<Vec<SweptFile>>>) -> Result<Self> {
+        let (mut files, mut failure) = (Vec::new(), None);
+        for part in parts {
+            match part {
+                Ok(deleted) => files.extend(deleted),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        match failure {
+            Some(error) if files.is_empty() => Err(error),
+            Some(error) => {
+                warn!(error:% = error.report(); "a part of a sweep failed");
+                Ok(Self { files })
+            }
+            None => Ok(Self { files }),
+        }
     }
 }
 

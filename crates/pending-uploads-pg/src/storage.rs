@@ -243,8 +243,8 @@ impl Storage for PgStorage {
 
     async fn sweep(&self, policy: &SweepPolicy) -> Result<Swept> {
         let (database, policy, now) = (self.database.clone(), *policy, self.now());
-        let work = async move { sweep::step(&database, &policy, now).await };
-        Ok(self.database.run(work).await?)
+        let work = async move { Ok(sweep::step(&database, &policy, now).await) };
+        self.database.run(work).await?
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -9,9 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
-use log::warn;
 use pending_uploads_core::{
-    ActivityId, Error, FileId, NewActivity, SweepPolicy, SweepReason, Swept, SweptFile, Timestamp,
+    ActivityId, FileId, NewActivity, SweepPolicy, SweepReason, Swept, SweptFile, Timestamp,
     WorkspaceId,
 };
 use tokio::time::sleep;
@@ -112,37 +111,16 @@ pub(crate) async fn step(
     database: &Database,
     policy: &SweepPolicy,
     now: Timestamp,
-) -> Result<Swept, PgError> {
+) -> pending_uploads_core::Result<Swept> {
     let acked_until = now.saturating_sub(policy.ack_retention);
     let silent_since = now.saturating_sub(policy.staging_lease);
-    told_of([
+    let parts = [
         sweep_published(database, ACKED, acked_until, now).await,
         sweep_published(database, ACKED_EXPIRED, now, now).await,
         sweep_published(database, EXPIRED, now, now).await,
         sweep_abandoned(database, silent_since, now).await,
-    ])
-}
-
-/// What was deleted is told, also when something else could not be: then that is an error only when
-/// nothing was.
-fn told_of(kinds: [Result<Vec<SweptFile>, PgError>; 4]) -> Result<Swept, PgError> {
-    let mut files = Vec::new();
-    let mut failure = None;
-    for kind in kinds {
-        match kind {
-            Ok(deleted) => files.extend(deleted),
-            Err(error) => failure = failure.or(Some(error)),
-        }
-    }
-    match failure {
-        Some(error) if files.is_empty() => Err(error),
-        Some(error) => {
-            let error = Error::from(error);
-            warn!(error:% = error.report(); "a part of a sweep failed");
-            Ok(Swept { files })
-        }
-        None => Ok(Swept { files }),
-    }
+    ];
+    Swept::of_parts(parts.map(|part| Ok(part?)))
 }
 
 /// Deletes what was staged of a batch that its owner gave up. A transaction that is just publishing

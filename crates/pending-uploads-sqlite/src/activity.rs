@@ -94,7 +94,8 @@ impl ActivityLog for SqliteActivityLog {
         let work = move |writing: &Writing<'_>| {
             feed_rows::append(writing.connection(), workspace, &appended, created_at)
         };
-        let place = self.database.writer().place(0).await?;
+        let length = feed_rows::length(&content);
+        let place = self.database.writer().place_for_rows(length).await?;
         let written = self.database.write_to_feed(place, workspace, work);
         let (id, seq) = written.await?;
         Ok(Activity {

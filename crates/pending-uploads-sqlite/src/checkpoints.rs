@@ -13,6 +13,7 @@ use log::warn;
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
+use crate::doubt::Doubt;
 use crate::error::SqliteError;
 
 /// After how many more pages in the log they are copied: SQLite's own measure.
@@ -29,6 +30,7 @@ pub(crate) struct Checkpoints {
     next_last: u32,
     /// There is none for a database in memory, which has no log.
     helper: Option<Helper>,
+    doubt: Doubt,
 }
 
 /// The other thread. Dropping this waits until it has ended.
@@ -42,23 +44,24 @@ struct Helper {
 impl Checkpoints {
     /// Looks after the log of the database that `connection` writes; alone, and after each
     /// [`PASS_PAGES`], when there can be no other thread.
-    pub(crate) fn of(connection: &mut Connection) -> Self {
+    pub(crate) fn of(connection: &mut Connection, doubt: Doubt) -> Self {
         let pages = Arc::new(AtomicU32::new(0));
         let noted = note_pages(connection, &pages).map_err(SqliteError::from);
-        let helper = noted.and_then(|()| Helper::start(connection));
+        let helper = noted.and_then(|()| Helper::start(connection, doubt.clone()));
         let helper = helper.unwrap_or_else(|error| {
             warn!(error:%; "the writer copies the write-ahead log alone");
             None
         });
-        Self::with(pages, helper)
+        Self::with(pages, helper, doubt)
     }
 
-    fn with(pages: Arc<AtomicU32>, helper: Option<Helper>) -> Self {
+    fn with(pages: Arc<AtomicU32>, helper: Option<Helper>, doubt: Doubt) -> Self {
         Self {
             pages,
             next_pass: PASS_PAGES,
             next_last: LAST_PAGES,
             helper,
+            doubt,
         }
     }
 
@@ -80,7 +83,7 @@ impl Checkpoints {
                 // While somebody looks at an older state the log cannot begin anew, and grows on.
                 self.next_last = self.next_pass;
                 let _keeping_off = self.keep_off();
-                copy(connection);
+                copy(connection, &self.doubt);
             }
         }
     }
@@ -108,7 +111,7 @@ fn note_pages(connection: &mut Connection, pages: &Arc<AtomicU32>) -> rusqlite::
 }
 
 impl Helper {
-    fn start(connection: &Connection) -> Result<Option<Self>, SqliteError> {
+    fn start(connection: &Connection, doubt: Doubt) -> Result<Option<Self>, SqliteError> {
         let Some(path) = connection.path().filter(|path| !path.is_empty()) else {
             return Ok(None);
         };
@@ -119,7 +122,7 @@ impl Helper {
         let shared = Arc::clone(&copying);
         let thread = thread::Builder::new()
             .name("sqlite-checkpoint".to_owned())
-            .spawn(move || copy_whenever_asked(&own, &asked, &shared))?;
+            .spawn(move || copy_whenever_asked(&own, &asked, &shared, &doubt))?;
         Ok(Some(Self {
             asks: Some(asks),
             copying,
@@ -144,17 +147,26 @@ impl Drop for Helper {
     }
 }
 
-fn copy_whenever_asked(connection: &Connection, asked: &Receiver<()>, copying: &Mutex<()>) {
+fn copy_whenever_asked(
+    connection: &Connection,
+    asked: &Receiver<()>,
+    copying: &Mutex<()>,
+    doubt: &Doubt,
+) {
     while asked.recv().is_ok() {
         let _copying = copying.lock().unwrap_or_else(PoisonError::into_inner);
-        copy(connection);
+        copy(connection, doubt);
     }
 }
 
 /// Copies what nobody who reads keeps from being copied, and waits for nobody.
-fn copy(connection: &Connection) {
+fn copy(connection: &Connection, doubt: &Doubt) {
+    if doubt.is_raised() {
+        return;
+    }
     let copied = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
     if let Err(error) = copied {
+        doubt.note(&error);
         warn!(error:%; "the write-ahead log could not be copied into the database");
     }
 }
@@ -194,7 +206,7 @@ mod tests {
     fn a_log_that_is_copied_by_two_begins_anew_again_and_again() {
         let folder = tempfile::tempdir().unwrap();
         let mut connection = open(folder.path());
-        let mut checkpoints = Checkpoints::of(&mut connection);
+        let mut checkpoints = Checkpoints::of(&mut connection, Doubt::default());
         assert!(checkpoints.helper.is_some());
         write(&connection, &mut checkpoints, 20_000);
         let longest = pages_in_log(folder.path());
@@ -207,7 +219,7 @@ mod tests {
         let mut connection = open(folder.path());
         let pages = Arc::default();
         note_pages(&mut connection, &pages).unwrap();
-        let mut checkpoints = Checkpoints::with(pages, None);
+        let mut checkpoints = Checkpoints::with(pages, None, Doubt::default());
         write(&connection, &mut checkpoints, 20_000);
         let longest = pages_in_log(folder.path());
         assert!(longest > 500 && longest < 1_500, "{longest} pages");
@@ -217,7 +229,7 @@ mod tests {
     fn the_log_grows_while_somebody_looks_at_an_older_state_and_begins_anew_then() {
         let folder = tempfile::tempdir().unwrap();
         let mut connection = open(folder.path());
-        let mut checkpoints = Checkpoints::of(&mut connection);
+        let mut checkpoints = Checkpoints::of(&mut connection, Doubt::default());
         let reader = Connection::open(folder.path().join("t.sqlite3")).unwrap();
         reader
             .execute_batch("BEGIN; SELECT count(*) FROM t")
@@ -234,7 +246,7 @@ mod tests {
     fn the_other_thread_copies_what_the_writer_has_not_copied() {
         let folder = tempfile::tempdir().unwrap();
         let mut connection = open(folder.path());
-        let mut checkpoints = Checkpoints::of(&mut connection);
+        let mut checkpoints = Checkpoints::of(&mut connection, Doubt::default());
         // Nothing is committed after it was asked, so that the log does not begin anew.
         while checkpoints.next_pass == PASS_PAGES {
             write(&connection, &mut checkpoints, 10);

@@ -53,8 +53,8 @@ struct Inner {
     known: KnownWorkspaces,
     fetch_notes: FetchNotes,
     runtime: Handle,
-    /// Ends with the writing thread.
-    writing: watch::Receiver<()>,
+    /// Ends when nobody has the folder any more.
+    let_go: watch::Receiver<()>,
 }
 
 /// A data folder that may have been closed meanwhile.
@@ -101,8 +101,8 @@ impl Database {
         delete_orphans(&folder, &connection).map_err(|error| unusable(error.to_string()))?;
         let readers = Readers::open(&folder.database(), runtime.clone(), watch)
             .map_err(|error| unusable(error.to_string()))?;
-        let (ended, writing) = watch::channel(());
-        let writer = Writer::start(connection, Arc::clone(&folder), ended)
+        let let_go = folder.let_go();
+        let writer = Writer::start(connection, Arc::clone(&folder), ())
             .map_err(|error| unusable(error.to_string()))?;
         let inner = Inner {
             staged: StagedBatches::new(Arc::clone(&folder), runtime.clone()),
@@ -114,7 +114,7 @@ impl Database {
             known: told_of_changes(),
             fetch_notes: FetchNotes::default(),
             runtime,
-            writing,
+            let_go,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -136,13 +136,14 @@ impl Database {
         Ok(self.writer().write(Promise::BestEffort, |_| Ok(())).await?)
     }
 
-    /// Answers when the folder is closed: when the last clone was dropped, its last work is done, and
+    /// Answers when the folder is closed and may be opened again: when the last clone was dropped, and
+    /// every batch and stream of bytes, its last work is done, and
     /// everything is in the database itself, unless somebody outside keeps the log from being cut. A
     /// process that ends without waiting for it loses nothing, and leaves the log to the next one.
     /// The future holds no clone; it may be dropped at any time.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut writing = self.inner.writing.clone();
-        async move { while writing.changed().await.is_ok() {} }
+        let mut let_go = self.inner.let_go.clone();
+        async move { while let_go.changed().await.is_ok() {} }
     }
 
     /// The folder.
@@ -322,6 +323,7 @@ fn delete_orphans(folder: &Folder, connection: &Connection) -> Result<(), Sqlite
 mod tests {
     use std::sync::mpsc;
 
+    use futures_util::future::poll_immediate;
     use tokio::sync::oneshot;
 
     use super::*;
@@ -336,6 +338,23 @@ mod tests {
             Ok(connection.query_row(count, [], |row| row.get(0))?)
         };
         database.readers().read(work).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_closed_when_nobody_has_it_any_more() {
+        let parent = tempfile::tempdir().unwrap();
+        let database = Database::open(parent.path()).unwrap();
+        let mut closed = Box::pin(database.closed());
+        // As work on its files does that somebody has stopped waiting for.
+        let folder = Arc::clone(database.folder());
+        drop(database);
+        while Arc::strong_count(&folder) > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert!(poll_immediate(&mut closed).await.is_none());
+        drop(folder);
+        closed.await;
+        Database::open(parent.path()).unwrap();
     }
 
     #[tokio::test]

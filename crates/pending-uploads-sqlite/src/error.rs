@@ -103,11 +103,12 @@ pub(crate) enum SqliteError {
 }
 
 impl SqliteError {
-    /// A full disk may be cleared, and a lock may be let go.
+    /// A full disk may be cleared, and a lock may be let go. Of a commit that failed nobody knows
+    /// whether it will be found again after a crash.
     fn is_unavailable(&self) -> bool {
         match self {
             Self::Statement(error) => error.sqlite_error_code().is_some_and(may_pass),
-            Self::Undone(_, code) | Self::Commit(_, code) => code.is_some_and(may_pass),
+            Self::Undone(_, code) => code.is_some_and(may_pass),
             Self::File(error) => {
                 matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
                     || matches!(
@@ -115,7 +116,7 @@ impl SqliteError {
                         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
                     )
             }
-            Self::NoReader(_) | Self::Closed => true,
+            Self::Commit(..) | Self::NoReader(_) | Self::Closed => true,
             _ => false,
         }
     }

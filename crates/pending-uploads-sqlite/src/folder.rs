@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use pending_uploads_core::FileId;
+use tokio::sync::watch;
 
 use crate::error::OpenError;
 
@@ -39,6 +40,8 @@ pub(crate) struct Folder {
     reserve_bytes: AtomicU64,
     /// Keeps the lock: the system lets it go when the process ends, however it ends.
     _lock: File,
+    /// Dropped when the lock has been let go.
+    let_go: watch::Sender<()>,
 }
 
 impl Folder {
@@ -50,6 +53,11 @@ impl Folder {
         };
         make_private_dir(path).map_err(unusable(path))?;
         let path = path.canonicalize().map_err(unusable(path))?;
+        if path.to_str().is_none() {
+            // SQLite does not tell where such a database is, and its log could not be looked after.
+            let not_text = io::Error::new(io::ErrorKind::InvalidInput, "the path is not UTF-8");
+            return Err(unusable(&path)(not_text));
+        }
         let lock = lock(&path)?;
         let files = path.join(FILES);
         make_private_dir(&files).map_err(unusable(&files))?;
@@ -61,7 +69,13 @@ impl Folder {
             path,
             reserve_bytes,
             _lock: lock,
+            let_go: watch::Sender::new(()),
         })
+    }
+
+    /// Ends when this is dropped, and the lock has been let go.
+    pub(crate) fn let_go(&self) -> watch::Receiver<()> {
+        self.let_go.subscribe()
     }
 
     /// The folder itself.

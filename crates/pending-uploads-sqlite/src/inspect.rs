@@ -160,7 +160,7 @@ mod tests {
         drop(database);
         // The writing thread lets the folder go when it has ended.
         while use_of(&path).unwrap() == FolderUse::Open {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         let before = names(&path);
         assert_eq!(inspect(&path), readable(FolderUse::Idle));

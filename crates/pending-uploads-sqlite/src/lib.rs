@@ -23,6 +23,7 @@ mod batch;
 mod bundle;
 mod checkpoints;
 mod database;
+mod doubt;
 mod error;
 mod feed_rows;
 mod fetch_notes;

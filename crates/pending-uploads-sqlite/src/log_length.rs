@@ -13,6 +13,7 @@ use log::warn;
 use rusqlite::Connection;
 
 use crate::checkpoints::Checkpoints;
+use crate::doubt::Doubt;
 
 /// How long the log may become before the writer waits for those who read, in bytes.
 pub(crate) const LONG_BYTES: u64 = 16 * 1024 * 1024;
@@ -35,15 +36,17 @@ pub(crate) struct LogLength {
     path: Option<PathBuf>,
     /// From which length on it is cut, in bytes.
     long: u64,
+    doubt: Doubt,
 }
 
 impl LogLength {
     /// Looks after the log of the database that `connection` writes.
-    pub(crate) fn of(connection: &Connection) -> Self {
+    pub(crate) fn of(connection: &Connection, doubt: Doubt) -> Self {
         let database = connection.path().filter(|path| !path.is_empty());
         Self {
             path: database.map(|path| PathBuf::from(format!("{path}-wal"))),
             long: LONG_BYTES,
+            doubt,
         }
     }
 
@@ -64,17 +67,17 @@ impl LogLength {
 
     /// Copies all of the log into the database and empties it, if those who read let go in time.
     pub(crate) fn cut(&self, connection: &Connection) {
-        if self.path.is_none() {
+        if self.path.is_none() || self.doubt.is_raised() {
             return;
         }
-        if let Err(error) = truncate(connection) {
+        if let Err(error) = self.truncate(connection) {
             warn!(error:%; "the write-ahead log could not be copied into the database");
         }
     }
 
     /// As [`cut`](Self::cut), and fails when somebody who reads does not let go.
     pub(crate) fn empty(&self, connection: &Connection) -> rusqlite::Result<()> {
-        if self.path.is_some() && truncate(connection)? == Truncated::Not {
+        if self.path.is_some() && self.truncate(connection)? == Truncated::Not {
             return Err(rusqlite::Error::SqliteFailure(
                 rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
                 Some(
@@ -90,15 +93,18 @@ impl LogLength {
         let length = |path| fs::metadata(path).map_or(0, |found| found.len());
         self.path.as_ref().map_or(0, length)
     }
-}
 
-fn truncate(connection: &Connection) -> rusqlite::Result<Truncated> {
-    connection.busy_timeout(PATIENCE)?;
-    let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-    connection.busy_timeout(BUSY_PATIENCE)?;
-    if is_busy? {
-        Ok(Truncated::Not)
-    } else {
-        Ok(Truncated::Wholly)
+    fn truncate(&self, connection: &Connection) -> rusqlite::Result<Truncated> {
+        connection.busy_timeout(PATIENCE)?;
+        let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        connection.busy_timeout(BUSY_PATIENCE)?;
+        match is_busy {
+            Ok(true) => Ok(Truncated::Not),
+            Ok(false) => Ok(Truncated::Wholly),
+            Err(error) => {
+                self.doubt.note(&error);
+                Err(error)
+            }
+        }
     }
 }

@@ -206,8 +206,8 @@ impl Storage for SqliteStorage {
     }
 
     async fn sweep(&self, policy: &SweepPolicy) -> Result<Swept> {
-        let work = sweep::step(self.database.clone(), *policy, self.now());
-        Ok(self.database.run(work).await?)
+        let step = sweep::step(self.database.clone(), *policy, self.now());
+        self.database.run(async move { Ok(step.await) }).await?
     }
 
     async fn stats(&self) -> Result<Stats> {

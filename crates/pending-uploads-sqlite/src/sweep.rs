@@ -50,19 +50,19 @@ pub(crate) async fn step(
     database: Database,
     policy: SweepPolicy,
     now: Timestamp,
-) -> Result<Swept, SqliteError> {
+) -> pending_uploads_core::Result<Swept> {
     let acked_until = now.saturating_sub(policy.ack_retention);
     let silent_since = now.saturating_sub(policy.staging_lease);
-    let mut files = sweep_published(&database, ACKED, acked_until, now).await?;
-    files.extend(sweep_published(&database, ACKED_EXPIRED, now, now).await?);
-    files.extend(sweep_published(&database, EXPIRED, now, now).await?);
     let staged = database.staged().clone();
-    files.extend(
+    let parts = [
+        sweep_published(&database, ACKED, acked_until, now).await,
+        sweep_published(&database, ACKED_EXPIRED, now, now).await,
+        sweep_published(&database, EXPIRED, now, now).await,
         database
             .blocking(move || Ok(staged.sweep_one(silent_since)))
-            .await?,
-    );
-    Ok(Swept { files })
+            .await,
+    ];
+    Swept::of_parts(parts.map(|part| Ok(part?)))
 }
 
 struct Candidate {

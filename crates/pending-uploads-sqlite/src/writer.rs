@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::bundle::Writing;
+use crate::doubt::Doubt;
 use crate::error::SqliteError;
 use crate::folder::Folder;
 use groups::Groups;
@@ -38,7 +39,7 @@ pub(crate) struct Writer {
 /// Room in the queue, which whoever waits for it does not take from anybody by going away.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// How much is to be written, in bytes.
+    /// How much of what is to be written may lie beside the database, in bytes.
     bytes: u64,
     kib: u32,
     /// Given back when this is dropped.
@@ -53,11 +54,20 @@ impl Writer {
         folder: Arc<Folder>,
         guard: impl Send + 'static,
     ) -> std::io::Result<Self> {
+        Self::start_with(connection, folder, guard, Doubt::default())
+    }
+
+    fn start_with(
+        connection: Connection,
+        folder: Arc<Folder>,
+        guard: impl Send + 'static,
+        doubt: Doubt,
+    ) -> std::io::Result<Self> {
         let (jobs, waiting) = channel();
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
-                Groups::new(connection, &folder).write(&waiting);
+                Groups::new(connection, &folder, doubt).write(&waiting);
                 drop((folder, guard));
             })?;
         let room = usize::try_from(QUEUE_KIB).unwrap_or(Semaphore::MAX_PERMITS);
@@ -65,6 +75,13 @@ impl Writer {
             jobs,
             room: Arc::new(Semaphore::new(room)),
         })
+    }
+
+    /// Waits for room for work that writes rows of so many bytes, and nothing that could lie beside
+    /// the database. A dropped future takes none.
+    pub(crate) async fn place_for_rows(&self, bytes: usize) -> Result<Place, SqliteError> {
+        let place = self.place(bytes).await?;
+        Ok(Place { bytes: 0, ..place })
     }
 
     /// Waits for room for work that writes so many bytes. A dropped future takes none.

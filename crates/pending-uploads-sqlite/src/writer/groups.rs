@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use log::error;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 
 use super::Promise;
 use super::job::{Job, Outcome, Panicked};
 use crate::bundle::{BundleFailed, NewBundle, Writing};
 use crate::checkpoints::Checkpoints;
+use crate::doubt::Doubt;
 use crate::error::SqliteError;
 use crate::folder::Folder;
 use crate::log_length::LogLength;
@@ -33,6 +35,7 @@ pub(super) struct Groups<'a> {
     /// For which promises the connection syncs its commits now.
     synced_for: Option<Promise>,
     log: Log,
+    doubt: Doubt,
 }
 
 /// Whether a commit that is synced is sure to be found again.
@@ -54,23 +57,25 @@ impl From<BundleFailed> for Spoiled {
 }
 
 impl<'a> Groups<'a> {
-    pub(super) fn new(connection: Connection, folder: &'a Arc<Folder>) -> Self {
-        let log_length = LogLength::of(&connection);
+    pub(super) fn new(connection: Connection, folder: &'a Arc<Folder>, doubt: Doubt) -> Self {
+        let log_length = LogLength::of(&connection, doubt.clone());
         Self {
             connection,
             folder,
             log_length,
             synced_for: None,
             log: Log::Sound,
+            doubt,
         }
     }
 
     /// Writes until nobody can ask for anything any more.
     pub(super) fn write(&mut self, jobs: &Receiver<Job>) {
-        let mut checkpoints = Checkpoints::of(&mut self.connection);
+        let mut checkpoints = Checkpoints::of(&mut self.connection, self.doubt.clone());
         while let Ok(first) = jobs.recv() {
             let group = gather(first, jobs);
-            match self.leave_doubtful_log(&checkpoints) {
+            let may_write = self.doubt.check();
+            match may_write.and_then(|()| self.leave_doubtful_log(&checkpoints)) {
                 Ok(()) => self.write_together(group),
                 Err(error) => refuse_all(group, &error),
             }
@@ -80,6 +85,18 @@ impl<'a> Groups<'a> {
         drop(checkpoints);
         // Whoever opens the folder next, or copies it, finds all in the database itself.
         self.log_length.cut(&self.connection);
+        if self.doubt.is_raised() {
+            self.keep_log();
+        }
+    }
+
+    /// Keeps SQLite from copying the log when the connection is closed: the next to open the folder
+    /// is to copy all of it.
+    fn keep_log(&self) {
+        let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        if let Err(error) = self.connection.set_db_config(keep, true) {
+            error!(error:%; "the write-ahead log may be gone after the end");
+        }
     }
 
     /// Copies what is in a doubtful log into the database, synced, and begins the log anew. Nothing

@@ -251,3 +251,15 @@ async fn real_database() -> Vec<u8> {
     close(Platform::open(folder.path()).await).await;
     fs::read(database_file(folder.path())).unwrap()
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_folder_whose_path_is_not_utf_8_is_refused() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let parent = tempfile::tempdir().unwrap();
+    let (error, sentence) = refusal(&parent.path().join(OsStr::from_bytes(b"data\xff")));
+    assert!(matches!(error, OpenError::Folder { .. }), "{error:?}");
+    assert!(sentence.contains("UTF-8"), "{sentence}");
+}

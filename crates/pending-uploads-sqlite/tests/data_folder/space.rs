@@ -1,5 +1,9 @@
 //! The space of swept files is given back.
 
+use std::time::Duration;
+
+use pending_uploads_core::{Error, Storage, SweepPolicy};
+
 use crate::support::{KIB, MIB, Platform, close, database_file, inside, length, log_file, noise};
 
 /// How long the database is, in bytes, by its own account; and how much of that is free.
@@ -59,4 +63,32 @@ async fn a_closed_folder_has_everything_in_the_database_and_nothing_in_the_log()
         assert_eq!(length(&log_file(folder.path())), 0, "round {round}");
     }
     assert!(length(&database_file(folder.path())) > MIB as u64);
+}
+
+#[tokio::test]
+async fn what_was_swept_is_told_also_when_something_else_could_not_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = Platform::open(folder.path()).await;
+    let workspace = platform.workspace().await;
+    let acked = platform.publish(workspace, b"acked").await;
+    let expired = platform.publish(workspace, b"expired").await;
+    platform.ack(std::slice::from_ref(&acked)).await;
+    platform.clock.advance(Duration::from_hours(25));
+    let within = inside(folder.path());
+    within
+        .execute_batch(
+            "CREATE TRIGGER refuse BEFORE INSERT ON activity \
+             BEGIN SELECT raise(ABORT, 'no more rows'); END",
+        )
+        .unwrap();
+    let policy = SweepPolicy::default();
+    let swept = platform.storage.sweep(&policy).await.unwrap();
+    let ids: Vec<_> = swept.files.iter().map(|file| file.file_id).collect();
+    assert_eq!(ids, [acked.file_id]);
+    let failed = platform.storage.sweep(&policy).await;
+    assert!(matches!(failed, Err(Error::Backend { .. })), "{failed:?}");
+    within.execute_batch("DROP TRIGGER refuse").unwrap();
+    let swept = platform.sweep().await;
+    assert_eq!(swept.len(), 1);
+    assert_eq!(swept[0].file_id, expired.file_id);
 }
