@@ -6,7 +6,7 @@ use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
-use command_line::{StopSignals, log_lines};
+use command_line::StopSignals;
 use log::{info, warn};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pending_uploads_core::{Sweeper, SystemClock};
@@ -16,7 +16,7 @@ use upload_http::{BuildError, Platform, RegistrationPolicy, ServeOptions};
 
 use crate::settings::ServeSettings;
 use crate::store::{Parts, Store, StoreFailure};
-use crate::{FAILED, metrics};
+use crate::{FAILED, logging, metrics};
 
 /// How long what is left of the store's work may take at the end.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
@@ -53,7 +53,7 @@ pub(crate) enum ServeFailure {
 
 /// Serves until it is told to stop.
 pub(crate) fn run(settings: ServeSettings) -> Result<(), ServeFailure> {
-    log_lines(settings.log.as_str()).init();
+    logging::start(&settings.log);
     let metrics = metrics::install().map_err(ServeFailure::Metrics)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -142,7 +142,9 @@ impl Forwarder {
         })
     }
 
-    /// Streams an upload on to the workspace, and its answer back.
+    /// Streams an upload on to the workspace, and its answer back. An answer that comes before the
+    /// workspace has all of the upload ends that, unless it is a success: then the rest is sent on
+    /// first.
     ///
     /// # Errors
     /// [`ApiError::WorkspaceUnreachable`], and what became of the client's own body when that is
@@ -158,16 +160,23 @@ impl Forwarder {
             call = call.header(name.as_str(), value.as_bytes());
         }
         let (sender, pieces) = mpsc::channel(PIECES_UNDER_WAY);
-        let pump = rt::spawn(pump(body, sender, self.idle_timeout));
+        let mut pump = rt::spawn(pump(body, sender, self.idle_timeout));
         let call = call.body(reqwest::Body::wrap_stream(ForwardedBody(pieces)));
         let mut answer = pin!(call.send());
         let answer = tokio::select! {
             biased;
-            pumped = pump => {
-                pumped.map_err(|error| not_reached(&error))?.into_result()?;
+            pumped = &mut pump => {
+                whole(pumped)?;
                 answer_of(answer.as_mut()).await?
             }
-            early = answer.as_mut() => early.map_err(|error| not_reached(&error))?,
+            early = answer.as_mut() => {
+                let early = early.map_err(|error| not_reached(&error))?;
+                // What was refused is not sent on. What was accepted is, before the client is told so.
+                if early.status().is_success() {
+                    whole(pump.await)?;
+                }
+                early
+            }
         };
         self.give_back(answer, Site::of(request))
     }
@@ -228,6 +237,11 @@ fn described_body(request: &HttpRequest) -> impl Iterator<Item = (HeaderName, &H
         .into_iter()
         .filter(move |name| *name == CONTENT_TYPE || !chunked)
         .filter_map(|name| request.headers().get(&name).map(|value| (name, value)))
+}
+
+/// Nothing, when the body has gone as far as the workspace wants it.
+fn whole(pumped: Result<Pumped, rt::task::JoinError>) -> Result<(), ApiError> {
+    pumped.map_err(|error| not_reached(&error))?.into_result()
 }
 
 /// Waits for the head of an answer, as long as a workspace may think.

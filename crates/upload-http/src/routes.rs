@@ -6,6 +6,7 @@ use actix_http::ConnectionType;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::guard::fn_guard;
+use actix_web::http::header::UPGRADE;
 use actix_web::http::{Method, Version};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
@@ -106,10 +107,13 @@ fn add<F, Args>(
 }
 
 /// HTTP/1.0 knows no chunks (RFC 9112, section 6.1): there an answer of unknown length ends with its
-/// connection.
-fn chunk_nothing_for_old_clients(response: &mut ServiceResponse<impl MessageBody>) {
-    let is_old = response.request().version() < Version::HTTP_11;
-    if is_old && response.response().body().size() == BodySize::Stream {
+/// connection. So it does where the client offers another protocol: actix-http would announce chunks
+/// and send none.
+fn chunk_nothing_for_some_clients(response: &mut ServiceResponse<impl MessageBody>) {
+    let request = response.request();
+    let takes_none =
+        request.version() < Version::HTTP_11 || request.headers().contains_key(UPGRADE);
+    if takes_none && response.response().body().size() == BodySize::Stream {
         let head = response.response_mut().head_mut();
         head.no_chunking(true);
         head.set_connection_type(ConnectionType::Close);
@@ -123,7 +127,7 @@ async fn observe(
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
     let mut response = next.call(request).await?;
-    chunk_nothing_for_old_clients(&mut response);
+    chunk_nothing_for_some_clients(&mut response);
     let error = response.response().error();
     if let Some(error) = error.and_then(|error| error.as_error::<ApiError>()) {
         events::refused(&Site::of(response.request()), error, started.elapsed());

@@ -165,11 +165,16 @@ fn set_up(stream: &TcpStream, idle_timeout: Duration) {
     end_when_stuck(stream, idle_timeout);
 }
 
+/// The kernel counts it in milliseconds, in a signed number: three weeks and a half.
+#[cfg(target_os = "linux")]
+const LONGEST_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// Lets the kernel end the connection when the peer has taken nothing for `idle_timeout`, be it
 /// gone or only not reading (`TCP_USER_TIMEOUT`, tcp(7)). Without it a download that nobody reads
 /// would be there for ever.
 #[cfg(target_os = "linux")]
 fn end_when_stuck(stream: &TcpStream, idle_timeout: Duration) {
+    let idle_timeout = idle_timeout.min(LONGEST_USER_TIMEOUT);
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(idle_timeout)) {
         log::warn!(error:% = error; "TCP_USER_TIMEOUT could not be set");
     }

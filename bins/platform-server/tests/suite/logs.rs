@@ -1,6 +1,8 @@
 //! What an operator sees: log lines and metrics.
 
-use server_harness::{Form, Server, Store, eventually, on_each_store};
+use serde_json::json;
+use server_harness::{Form, Server, Store, eventually, on_each_store, remember_secret};
+use uuid::Uuid;
 
 on_each_store! {
     each_step_of_a_file_is_one_line_and_one_count,
@@ -74,9 +76,30 @@ async fn each_step_of_a_file_is_one_line_and_one_count(store: Store) {
 }
 
 async fn no_secret_is_logged_however_much_is_logged(store: Store) {
-    let server = store.server().with_admin().set("RUST_LOG", "trace").start();
+    let server = store
+        .server()
+        .with_admin()
+        .set("RUST_LOG", "trace")
+        .set("ALLOW_PRIVATE_CALLBACKS", true)
+        .start();
     let (workspace, client) = server.workspace().await;
-    let file = client.must_upload(&workspace, "a.txt", b"a").await;
+    let push = json!({
+        "id": Uuid::new_v4().to_string(),
+        "delivery_mode": "push",
+        "url": "http://127.0.0.1:9/",
+        "agent_card": {"name": "an agent"},
+    });
+    let registered = server.admin().post_json("/registry/register", &push).await;
+    registered.secret("platform_inbound_secret");
+    registered.secret("auth_token");
+    // As text, and as the bytes of a value are shown.
+    let content = "words that are in no log".repeat(20_000);
+    let first = content.as_bytes()[..8].iter().map(u8::to_string);
+    remember_secret("words that are in no log");
+    remember_secret(&first.collect::<Vec<_>>().join(", "));
+    let file = client
+        .must_upload(&workspace, "a.txt", content.as_bytes())
+        .await;
     client.get(&workspace.content(&file)).await;
     server.admin().get(&workspace.path("activity")).await;
     client.post(&workspace.ack(&file)).await;

@@ -385,6 +385,7 @@ fn tricky_data() -> impl Strategy<Value = Vec<u8>> {
         Just(b"\r\n--xy".to_vec()),
         Just(b"\r\n--x".to_vec()),
         Just(b"--xyz\r\n".to_vec()),
+        Just(b"--xy".to_vec()),
         Just(b"\r".to_vec()),
         Just(b"\n".to_vec()),
         Just(b"Content-Length: 1\r\n\r\n".to_vec()),
@@ -395,7 +396,34 @@ fn tricky_data() -> impl Strategy<Value = Vec<u8>> {
         .prop_filter("holds a boundary", |data| {
             !data.windows(7).any(|bytes| bytes == b"\r\n--xyz")
                 && !data.windows(6).any(|bytes| bytes == b"\r--xyz")
+                && !data.starts_with(b"--xyz")
         })
+}
+
+/// RFC 2046, section 5.1.1: a body-part may be headers alone, and then the delimiter's line break is
+/// the blank line behind them.
+#[test]
+fn a_part_without_a_body_is_empty_and_takes_nothing_of_the_next() {
+    let headers = |name: &str| {
+        format!(
+            "--xyz\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\n\r\n"
+        )
+    };
+    for sizes in SIZES {
+        let sent = [
+            &headers("a.txt")[..],
+            &headers("a.txt"),
+            "hello\r\n--xyz--\r\n",
+        ]
+        .concat();
+        let found = run(read(sent.as_bytes(), sizes)).unwrap();
+        let data: Vec<_> = found.iter().map(|file| &file.2[..]).collect();
+        assert_eq!(data, [&b""[..], b"hello"]);
+        let last = [&headers("a.txt")[..], "--xyz--\r\n"].concat();
+        let found = run(read(last.as_bytes(), sizes)).unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(found[0].2.is_empty());
+    }
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {

@@ -10,7 +10,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 use actix_web::http::header::HttpDate;
@@ -81,6 +81,7 @@ impl AsyncRead for MeasuredStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        ready!(self.requests.poll_room(context));
         if self.left == 0 {
             self.left = READ_BYTES;
             context.waker().wake_by_ref();
@@ -94,7 +95,7 @@ impl AsyncRead for MeasuredStream {
         }
         let count = buffer.filled().len() - before;
         if count > 0 {
-            self.requests.heard();
+            self.requests.heard(count);
         }
         self.left = self.left.saturating_sub(count);
         read

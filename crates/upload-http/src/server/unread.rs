@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::header::{CONTENT_LENGTH, HeaderValue};
@@ -18,7 +18,7 @@ use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::requests::{Requests, UnderWay};
+use super::requests::{OpenBody, Requests, UnderWay};
 
 /// The body of an answer, and the payload of its request, which is under way until it has been
 /// sent.
@@ -33,7 +33,7 @@ impl HeldBody {
     pub(super) fn new(body: BoxBody, payload: Payload, under_way: Option<UnderWay>) -> Self {
         Self {
             body,
-            _payload: Some(SharedPayload::new(payload)),
+            _payload: Some(SharedPayload::new(payload, None)),
             _under_way: under_way,
         }
     }
@@ -41,11 +41,17 @@ impl HeldBody {
 
 /// A payload that has a reader, and that its answer keeps as well.
 #[derive(Clone)]
-struct SharedPayload(Rc<RefCell<Payload>>);
+struct SharedPayload(Rc<RefCell<OpenPayload>>);
+
+struct OpenPayload {
+    payload: Payload,
+    /// None when it is over.
+    open: Option<OpenBody>,
+}
 
 impl SharedPayload {
-    fn new(payload: Payload) -> Self {
-        Self(Rc::new(RefCell::new(payload)))
+    fn new(payload: Payload, open: Option<OpenBody>) -> Self {
+        Self(Rc::new(RefCell::new(OpenPayload { payload, open })))
     }
 }
 
@@ -115,7 +121,8 @@ fn share_payload(request: &mut Request) -> Option<SharedPayload> {
     match request.take_payload() {
         Payload::None => None,
         payload => {
-            let shared = SharedPayload::new(payload);
+            let open = request.conn_data().map(Requests::begin_body);
+            let shared = SharedPayload::new(payload, open);
             *request.payload() = Payload::Stream {
                 payload: Box::pin(shared.clone()),
             };
@@ -128,7 +135,12 @@ impl Stream for SharedPayload {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_next(cx)
+        let mut shared = self.0.borrow_mut();
+        let next = ready!(Pin::new(&mut shared.payload).poll_next(cx));
+        if next.is_none() {
+            shared.open = None;
+        }
+        Poll::Ready(next)
     }
 }
 

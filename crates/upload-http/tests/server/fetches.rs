@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use pending_uploads_core::MockStorage;
 use upload_http::Settings;
 
-use crate::support::{Client, Member, TestServer, eventually};
+use crate::support::{Client, Member, TestServer, eventually, form};
 use crate::wire::record;
 
 /// A fetch of one byte, which the store gives when it is told to. Until then the server's only
@@ -94,4 +94,19 @@ fn a_small_file_that_its_client_gets_is_fetched() {
     go.send(()).unwrap();
     assert_eq!(client.read_message().body, b"x");
     eventually("it is noted", || notes.load(Ordering::SeqCst) == 1);
+}
+
+#[test]
+fn whoever_offers_another_protocol_gets_an_answer_that_is_framed_as_it_says() {
+    let member = Member::polling();
+    let server = TestServer::start(member.platform(), Settings::default());
+    let mut client = server.connect();
+    client.send(member.upload(&form(&[b"hello"])));
+    assert_eq!(client.read_message().status(), 200);
+    let get = member.get("pending-uploads");
+    let offer = "\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+    client.send(get.replacen("\r\n\r\n", offer, 1));
+    let list = client.read_message();
+    assert_eq!(list.status(), 200);
+    assert_eq!(list.json().as_array().unwrap().len(), 1);
 }

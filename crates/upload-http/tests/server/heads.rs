@@ -1,5 +1,7 @@
 //! The deadline of a request's head, on a connection that has been answered before.
 
+use std::io::Write;
+use std::thread;
 use std::time::Duration;
 
 use upload_http::{ServeOptions, Settings};
@@ -111,4 +113,26 @@ fn a_body_may_take_longer_than_a_head() {
     assert_eq!(uploading.read_message().status(), 200);
     uploading.send(HEALTH);
     assert_eq!(uploading.read_message().status(), 200);
+}
+
+#[test]
+fn what_is_piled_up_behind_a_poll_is_answered_after_it() {
+    let member = Member::polling();
+    let server = start(&member);
+    let nil = uuid::Uuid::nil();
+    let mut waiting = server.connect();
+    waiting.send(member.get(&format!("activity?since_id={nil}&wait=60")));
+    let mut writer = waiting.writer();
+    // More than is read before the poll is over.
+    let count = 20_000;
+    let piling_up = thread::spawn(move || writer.write_all(HEALTH.repeat(count).as_bytes()));
+    let mut sender = server.connect();
+    sender.send(member.upload(&form(&[b"hello"])));
+    assert_eq!(sender.read_message().status(), 200);
+    let answer = waiting.read_message();
+    assert_eq!(answer.json()[0]["method"], "chat_upload_receive");
+    for _ in 0..count {
+        assert_eq!(waiting.read_message().status(), 200);
+    }
+    piling_up.join().unwrap().unwrap();
 }

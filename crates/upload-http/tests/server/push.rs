@@ -176,6 +176,24 @@ fn an_answer_before_the_body_was_read_comes_back() {
 }
 
 #[test]
+fn an_upload_that_is_accepted_before_all_of_it_was_read_arrives_whole() {
+    let agent = Agent::start();
+    let member = agent.member();
+    let server = start(&member);
+    let mut client = server.connect();
+    let body = form(&[&vec![7; 300_000]]);
+    let (beginning, rest) = body.split_at(1000);
+    client.send(member.upload_head(&format!("Content-Length: {}\r\n", body.len())));
+    client.send(beginning);
+    let mut call = agent.answer_call();
+    call.read_head();
+    call.send("HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok");
+    client.send(rest);
+    assert!(call.read_bytes(body.len()) == body);
+    assert_eq!(client.read_message().status(), 202);
+}
+
+#[test]
 fn an_address_that_is_not_public_is_not_called() {
     let agent = Agent::start();
     for url in [
