@@ -13,6 +13,7 @@ use super::Engine;
 use super::feed::Age;
 use super::files::{Claim, Listed};
 use super::health::DiskState;
+use super::quiet::TooLong;
 use super::setback::{Progress, Setback, Setbacks};
 use super::turn::Turn;
 use crate::journal::{ArrivedFile, Entry, LostFile};
@@ -47,7 +48,9 @@ impl Engine {
         let mut setbacks = Setbacks::default();
         let listed_before = self.lists.asked();
         for attempts in 1_u32.. {
-            let mut turn = self.turn().await;
+            let Ok(mut turn) = self.turn().await else {
+                return self.leftovers.found();
+            };
             let setback = match self.try_once(&file, &mut turn).await {
                 Ok(path) => {
                     drop(turn);
@@ -116,6 +119,16 @@ impl Engine {
         let too_long = asked.is_some_and(|asked| asked > self.options.retry.longest);
         let ends = self.options.scope == Scope::WaitingFiles;
         ends && (too_long || attempts >= ATTEMPTS_OF_ONE_THAT_ENDS)
+    }
+
+    /// Waits until the platform is to be left alone no longer; an inbox that ends does not wait for
+    /// longer than it would after a failure.
+    pub(super) async fn quiet_is_over(&self) -> Result<(), TooLong> {
+        let patience = match self.options.scope {
+            Scope::WaitingFiles => self.options.retry.longest,
+            Scope::Everything | Scope::Files => Duration::MAX,
+        };
+        self.quiet.over(patience).await
     }
 
     /// Settles files that were announced and that a later list does not name: one question for all

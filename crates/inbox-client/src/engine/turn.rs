@@ -6,6 +6,7 @@ use tokio::sync::{Mutex, MutexGuard, SemaphorePermit};
 
 use super::Engine;
 use super::health::Health;
+use super::quiet::TooLong;
 use crate::Scope;
 
 /// While the disk is full, one file at a time is tried.
@@ -59,7 +60,10 @@ impl Turn<'_> {
 impl Engine {
     /// Waits until a file may be fetched: nothing is in the way, and there is a place. While the disk is
     /// full, one file at a time has a turn.
-    pub(super) async fn turn(&self) -> Turn<'_> {
+    ///
+    /// # Errors
+    /// [`TooLong`] when an inbox that ends leaves the file waiting instead.
+    pub(super) async fn turn(&self) -> Result<Turn<'_>, TooLong> {
         if self.options.scope != Scope::WaitingFiles {
             self.health.platform_answers().await;
         }
@@ -69,8 +73,8 @@ impl Engine {
         // Nobody closes the slots, so that one always comes.
         let slot = self.slots.acquire().await.ok();
         // With the slot, so that no more fetches than slots come when the time is over.
-        self.quiet.over().await;
-        Turn { disk, _slot: slot }
+        self.quiet_is_over().await?;
+        Ok(Turn { disk, _slot: slot })
     }
 }
 
