@@ -133,11 +133,11 @@ pub(crate) struct Running {
 /// How an inbox ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ending {
-    /// Each file that waited at the start has arrived and is acked, or is lost
+    /// Each file that waited at the start has arrived and is acked, or is not there any more
     /// ([`Scope::WaitingFiles`]).
     AllTaken,
-    /// The platform could not be asked, or a file could not be taken or acked for now
-    /// ([`Scope::WaitingFiles`]).
+    /// The platform could not be asked, or a file could not be taken or acked for now, or is lost
+    /// and still waits, as one that is too large does ([`Scope::WaitingFiles`]).
     LeftWaiting,
     /// It was stopped.
     Stopped,

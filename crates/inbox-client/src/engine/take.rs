@@ -38,6 +38,7 @@ impl Engine {
         match self.files.listed(file.file_id, file.size_bytes, max) {
             Listed::Take => self.spawn(Arc::clone(self).take(file)),
             Listed::Ack(sha256) => self.spawn(Arc::clone(self).ack_again(file.file_id, sha256)),
+            Listed::PassOver => self.leftovers.found(),
             Listed::Nothing => {}
         }
     }
@@ -202,6 +203,9 @@ impl Engine {
     /// The file will not arrive: that is written down, and told, unless it was lost before.
     pub(super) async fn lose(&self, lost: LostFile) {
         let (file_id, reason) = (lost.uri.file_id, lost.reason);
+        if goes_on_waiting(reason) {
+            self.leftovers.found();
+        }
         self.discard_partial(file_id).await;
         if !self.files.was_lost_before(file_id) {
             if self
@@ -226,6 +230,14 @@ impl Engine {
         if self.files.waiting().is_empty() {
             self.health.disk(DiskState::Roomy);
         }
+    }
+}
+
+/// Whether a file that is lost still waits on the platform.
+fn goes_on_waiting(reason: LostReason) -> bool {
+    match reason {
+        LostReason::TooLarge | LostReason::Refused | LostReason::Damaged => true,
+        LostReason::Expired | LostReason::Gone => false,
     }
 }
 
