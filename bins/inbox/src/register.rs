@@ -85,7 +85,8 @@ pub(crate) enum RegisterFailure {
     },
     /// Nobody knows whether somebody else has the id.
     #[error(
-        "the platform was not asked to register workspace {id}, because it did not say whether it knows it"
+        "the platform was not asked to register workspace {id}, because it did not say whether it \
+         knows it already"
     )]
     NotKnown {
         /// The workspace.
