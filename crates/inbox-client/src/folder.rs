@@ -12,6 +12,7 @@ mod partial;
 pub(crate) mod tests;
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -113,6 +114,20 @@ impl Folder {
             }
         }
         Ok(last.map(|name| self.path.join(name)))
+    }
+
+    /// The path here of `file`, which was placed under that name in another folder, if this one has a
+    /// file of that name and of its length.
+    pub(crate) fn find_by_name(
+        &self,
+        name: &OsStr,
+        file: &WaitingFile,
+    ) -> io::Result<Option<PathBuf>> {
+        let (Some(directory), Some(name)) = (self.directory_if_there()?, name.to_str()) else {
+            return Ok(None);
+        };
+        let len = directory.len_of_file(name)?;
+        Ok((len == Some(file.size_bytes.get())).then(|| self.path.join(name)))
     }
 
     /// Opens the file's partial, or makes it, and keeps everybody else from it. What it holds already
