@@ -17,7 +17,7 @@ use crate::Done;
 use crate::logging;
 use crate::output::print;
 use crate::progress::Bars;
-use crate::registration::{Place, StoredRegistration, folder_of, path_of};
+use crate::registration::{Place, Stored, StoredRegistration, folder_of, path_of};
 use crate::tokens::TokenOrigin;
 
 /// What is to be registered.
@@ -184,13 +184,21 @@ async fn register(plan: &RegisterPlan) -> Result<(), RegisterFailure> {
         platform_url: plan.platform_url.clone(),
         token,
     };
-    place
-        .fill(&registration)
-        .map_err(|source| RegisterFailure::NotStored {
+    match place.fill(&registration) {
+        Ok(Stored::Durably) => Ok(()),
+        Ok(Stored::UntilPowerIsLost(error)) => {
+            warn!(
+                workspace_id:% = plan.id, folder:% = folder.display(), error:% = error;
+                "the token is stored, and may be lost with the power: its folder could not be synced"
+            );
+            Ok(())
+        }
+        Err(source) => Err(RegisterFailure::NotStored {
             id: plan.id,
             folder,
             source,
-        })
+        }),
+    }
 }
 
 /// A token is shown to the platform that gave it, and another must not take its place.
