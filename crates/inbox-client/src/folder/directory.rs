@@ -210,12 +210,6 @@ fn is_regular(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-/// Whether the file belongs to the user that this process runs as.
-pub(super) fn owner_is_us(file: &File) -> io::Result<bool> {
-    let owner = rustix::fs::fstat(file)?.st_uid;
-    Ok(owner == rustix::process::geteuid().as_raw())
-}
-
 /// Whether the file has one name.
 pub(super) fn has_one_name(file: &File) -> io::Result<bool> {
     Ok(rustix::fs::fstat(file)?.st_nlink == 1)
