@@ -22,7 +22,7 @@ const STDIN_NAME: &str = "stdin";
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it is done, or stopped because it was told to (SIGTERM or Ctrl-C)
+  0  it is done, or stopped because it was told to (SIGTERM, Ctrl-C or SIGHUP)
   1  it could not start, go on or do the command, or it was told twice to stop
   2  a setting or an argument is wrong
   3  fetch --once: something is left waiting

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::output::kind;
-use crate::process_group::ProcessGroup;
+use crate::process_group::{LiveCommand, LiveGroups, ProcessGroup};
 use crate::settings::ExecSettings;
 
 /// What a command is told of an event.
@@ -36,6 +36,7 @@ pub(crate) struct Task {
 pub(crate) struct Executor {
     settings: ExecSettings,
     retry: RetryPolicy,
+    running: LiveGroups,
 }
 
 /// What came of an event.
@@ -81,9 +82,13 @@ impl Task {
 }
 
 impl Executor {
-    /// Runs what `settings` say; after a failure, again, as `retry` says.
-    pub(crate) fn new(settings: ExecSettings, retry: RetryPolicy) -> Self {
-        Self { settings, retry }
+    /// Runs what `settings` say; after a failure, again, as `retry` says. What runs is in `running`.
+    pub(crate) fn new(settings: ExecSettings, retry: RetryPolicy, running: LiveGroups) -> Self {
+        Self {
+            settings,
+            retry,
+            running,
+        }
     }
 
     /// Runs the command until it succeeds, or until `stop` is cancelled: then one that runs is told to
@@ -109,10 +114,10 @@ impl Executor {
 
     async fn attempt(&self, task: &Task, stop: &CancellationToken) -> Result<(), Failure> {
         let deadline = Instant::now() + self.settings.timeout;
-        let mut child = self.start(task)?;
-        let group = ProcessGroup::of(&child);
+        let mut command = self.start(task)?;
+        let (child, group) = (&mut command.child, command.group);
         // It may end without having read all of it.
-        let input = feed(&mut child, task.line.as_bytes().to_vec());
+        let input = feed(child, task.line.as_bytes().to_vec());
         let fed = async {
             input.await;
             pending::<Infallible>().await
@@ -122,21 +127,22 @@ impl Executor {
             status = child.wait() => Some(status),
             () = stop.cancelled() => None,
             () = sleep_until(deadline) => {
-                end(&mut child, group, self.settings.grace).await?;
+                end(child, group, self.settings.grace).await?;
                 return Err(Failure::TimedOut(self.settings.timeout));
             }
             never = fed => match never {},
         };
         let status = match ended {
             Some(status) => status?,
-            None => end(&mut child, group, self.settings.grace).await?,
+            None => end(child, group, self.settings.grace).await?,
         };
         judge(status)
     }
 
-    fn start(&self, task: &Task) -> io::Result<Child> {
+    fn start(&self, task: &Task) -> io::Result<LiveCommand> {
         let variables = task.variables.iter().map(|(name, value)| (name, value));
-        Command::new("sh")
+        let mut command = Command::new("sh");
+        command
             .arg("-c")
             .arg(self.settings.command.as_str())
             .env_remove("INBOX_FILE_PATH")
@@ -147,8 +153,8 @@ impl Executor {
             .stdin(Stdio::piped())
             // A group of its own: Ctrl-C is for us, and ends it in order.
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
+            .kill_on_drop(true);
+        self.running.start(&mut command)
     }
 }
 

@@ -59,25 +59,22 @@ fn finish<E: std::error::Error>(outcome: Result<Done, E>) -> ExitCode {
     match outcome {
         Ok(Done::All) => ExitCode::SUCCESS,
         Ok(Done::LeftWaiting) => {
-            complain("something is left waiting");
+            tell("something is left waiting");
             LEFT_WAITING.into()
         }
         Err(error) => {
-            complain(&Report(&error).to_string());
+            tell(&Report(&error).to_string());
             FAILED.into()
         }
     }
 }
 
 fn refuse(sentence: &str) -> ExitCode {
-    complain(sentence);
+    tell(sentence);
     MISUSED.into()
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the person who started the command reads this"
-)]
-fn complain(sentence: &str) {
-    eprintln!("inbox: {sentence}");
+/// Tells the person who started the command.
+fn tell(sentence: &str) {
+    command_line::tell("inbox", sentence);
 }

@@ -2,20 +2,22 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use command_line::StopSignals;
 use inbox_client::{
-    CallError, Platform, PlatformError, PlatformUrl, Registration, Timeouts, TokenError,
-    TokenSource,
+    CallError, FeedCursor, FeedQuery, FixedToken, Platform, PlatformError, PlatformUrl,
+    Registration, Timeouts, TokenError, TokenSource,
 };
 use log::warn;
-use pending_uploads_core::{Report, Token, WorkspaceId};
+use pending_uploads_core::{ActivityType, Report, Token, WorkspaceId};
 
 use crate::Done;
 use crate::logging;
 use crate::output::print;
 use crate::progress::Bars;
-use crate::registration::{Place, StoredRegistration, folder_of, path_of};
+use crate::registration::{Place, Stored, StoredRegistration, folder_of, path_of};
 use crate::tokens::TokenOrigin;
 
 /// What is to be registered.
@@ -80,6 +82,17 @@ pub(crate) enum RegisterFailure {
         registered: Box<PlatformUrl>,
         /// Where that is stored.
         file: PathBuf,
+    },
+    /// Nobody knows whether somebody else has the id.
+    #[error(
+        "the platform was not asked to register workspace {id}, because it did not say whether it \
+         knows it already"
+    )]
+    NotKnown {
+        /// The workspace.
+        id: WorkspaceId,
+        /// What went wrong.
+        source: CallError,
     },
     /// The platform answered with a refusal.
     #[error("the platform does not register workspace {id}{hint}")]
@@ -146,6 +159,9 @@ async fn register(plan: &RegisterPlan) -> Result<(), RegisterFailure> {
         Some(origin) => Some(origin.token().await?),
         None => None,
     };
+    if let (None, Some(admin), Chosen::ByHand) = (&own, &plan.admin_token, plan.chosen) {
+        check_is_free(&platform, plan.id, admin).await?;
+    }
     let folder = folder_of(&plan.state_folder, plan.id);
     // First the room for the answer, then the question.
     let place = Place::make(&plan.state_folder, plan.id)
@@ -168,13 +184,21 @@ async fn register(plan: &RegisterPlan) -> Result<(), RegisterFailure> {
         platform_url: plan.platform_url.clone(),
         token,
     };
-    place
-        .fill(&registration)
-        .map_err(|source| RegisterFailure::NotStored {
+    match place.fill(&registration) {
+        Ok(Stored::Durably) => Ok(()),
+        Ok(Stored::UntilPowerIsLost(error)) => {
+            warn!(
+                workspace_id:% = plan.id, folder:% = folder.display(), error:% = error;
+                "the token is stored, and may be lost with the power: its folder could not be synced"
+            );
+            Ok(())
+        }
+        Err(source) => Err(RegisterFailure::NotStored {
             id: plan.id,
             folder,
             source,
-        })
+        }),
+    }
 }
 
 /// A token is shown to the platform that gave it, and another must not take its place.
@@ -188,6 +212,28 @@ fn check_platform(plan: &RegisterPlan) -> Result<(), RegisterFailure> {
             })
         }
         _ => Ok(()),
+    }
+}
+
+/// The admin's token would change a workspace of that id, whose own token does not come again: the
+/// workspace must not be there yet.
+async fn check_is_free(
+    platform: &Platform,
+    id: WorkspaceId,
+    admin: &Token,
+) -> Result<(), RegisterFailure> {
+    let workspace = platform.workspace(id, Arc::new(FixedToken(admin.clone())));
+    let query = FeedQuery {
+        after: FeedCursor::Newest,
+        kind: ActivityType::A2A_RECEIVE,
+        wait: Duration::ZERO,
+        limit: 1,
+    };
+    match workspace.feed(&query).await {
+        // A token that is not the admin's changes nothing.
+        Err(CallError::WorkspaceNotFound | CallError::Unauthorized) => Ok(()),
+        Ok(_) => Err(RegisterFailure::NoToken(id)),
+        Err(source) => Err(RegisterFailure::NotKnown { id, source }),
     }
 }
 

@@ -104,6 +104,15 @@ fn parse(bytes: &[u8], id: WorkspaceId) -> Option<StoredRegistration> {
     })
 }
 
+/// How well a registration is stored.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    /// Whatever happens.
+    Durably,
+    /// It is there, and a loss of power may take it away: its folder could not be synced.
+    UntilPowerIsLost(io::Error),
+}
+
 /// A place on the disk that a registration can be put into, whatever happens: its room is taken, and
 /// the folder is there. Dropped, it leaves nothing but the folder.
 #[derive(Debug)]
@@ -141,8 +150,9 @@ impl Place {
         fs::remove_dir(&self.folder).ok();
     }
 
-    /// Puts the registration there, in place of the one before: the whole of it or nothing.
-    pub(crate) fn fill(mut self, registration: &StoredRegistration) -> io::Result<()> {
+    /// Puts the registration there, in place of the one before: the whole of it or nothing, which is
+    /// when this fails.
+    pub(crate) fn fill(mut self, registration: &StoredRegistration) -> io::Result<Stored> {
         let text = format!(
             "{:#}\n",
             json!({
@@ -156,13 +166,20 @@ impl Place {
         self.file.as_file().set_len(text.len() as u64)?;
         self.file.as_file().sync_all()?;
         self.file.persist(self.folder.join(FILE_NAME))?;
-        sync_folder(&self.folder)
+        Ok(match sync_folder(&self.folder) {
+            Ok(()) => Stored::Durably,
+            Err(error) => Stored::UntilPowerIsLost(error),
+        })
     }
 }
 
-/// Keeps what was made or renamed in `folder` through a loss of power.
+/// Keeps what was made or renamed in `folder` through a loss of power. A file system that cannot be
+/// asked to says so with `EINVAL`.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    match File::open(folder)?.sync_all() {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
 }
 
 #[cfg(test)]
@@ -184,12 +201,32 @@ mod tests {
         path.metadata().unwrap().permissions().mode() & 0o777
     }
 
+    fn fill(state: &Path, id: WorkspaceId, registration: &StoredRegistration) {
+        let stored = Place::make(state, id).unwrap().fill(registration).unwrap();
+        assert!(matches!(stored, Stored::Durably), "{stored:?}");
+    }
+
+    #[test]
+    fn a_token_in_a_folder_that_cannot_be_synced_is_not_said_to_be_lost() {
+        let state = TempDir::new().unwrap();
+        let (id, kept) = (WorkspaceId::generate(), registration());
+        let place = Place::make(state.path(), id).unwrap();
+        let folder = folder_of(state.path(), id);
+        // It can be written to, and not opened, unless the superuser runs the test.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o300)).unwrap();
+        let stored = place.fill(&kept);
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+        drop(stored.unwrap());
+        let read = StoredRegistration::read(state.path(), id).unwrap().unwrap();
+        assert_eq!(read.token.expose(), kept.token.expose());
+    }
+
     #[test]
     fn a_registration_is_kept_and_readable_by_its_owner_alone() {
         let parent = TempDir::new().unwrap();
         let state = parent.path().join("state");
         let (id, kept) = (WorkspaceId::generate(), registration());
-        Place::make(&state, id).unwrap().fill(&kept).unwrap();
+        fill(&state, id, &kept);
 
         let read = StoredRegistration::read(&state, id).unwrap().unwrap();
         assert_eq!(read.platform_url, kept.platform_url);
@@ -205,7 +242,7 @@ mod tests {
     fn a_place_that_was_not_needed_leaves_what_was_there() {
         let state = TempDir::new().unwrap();
         let (id, kept) = (WorkspaceId::generate(), registration());
-        Place::make(state.path(), id).unwrap().fill(&kept).unwrap();
+        fill(state.path(), id, &kept);
         drop(Place::make(state.path(), id).unwrap());
         let read = StoredRegistration::read(state.path(), id).unwrap().unwrap();
         assert_eq!(read.token.expose(), kept.token.expose());
@@ -220,10 +257,7 @@ mod tests {
         let mut ids = [WorkspaceId::generate(), WorkspaceId::generate()];
         ids.sort_unstable();
         for id in ids {
-            Place::make(state.path(), id)
-                .unwrap()
-                .fill(&registration())
-                .unwrap();
+            fill(state.path(), id, &registration());
         }
         fs::create_dir(folder_of(state.path(), WorkspaceId::generate())).unwrap();
         fs::create_dir(state.path().join("else")).unwrap();

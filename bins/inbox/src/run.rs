@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Done;
 use crate::exec::{Executor, Handled, Task};
 use crate::output::{Output, event_line};
+use crate::process_group::LiveGroups;
 use crate::progress::{Bars, FetchBars};
 use crate::settings::{ExecSettings, TakeSettings};
 use crate::tokens::TokenOrigin;
@@ -95,9 +96,12 @@ pub(crate) fn run(plan: RunPlan) -> Result<Done, RunFailure> {
 }
 
 async fn work(plan: RunPlan, bars: Bars) -> Result<Done, RunFailure> {
-    let stop = signals::stop_when_told().map_err(RunFailure::Runtime)?;
+    let commands = LiveGroups::default();
+    let stop = signals::stop_when_told(commands.clone()).map_err(RunFailure::Runtime)?;
     let handler = match &plan.exec {
-        Some(settings) => Handler::Execute(Executor::new(settings.clone(), plan.take.retry)),
+        Some(settings) => {
+            Handler::Execute(Executor::new(settings.clone(), plan.take.retry, commands))
+        }
         None => Handler::Print(Output::beside(&bars)),
     };
     let observer = Arc::new(FetchBars::new(bars));

@@ -8,10 +8,11 @@ use log::{info, warn};
 use tokio_util::sync::CancellationToken;
 
 use crate::FAILED;
+use crate::process_group::LiveGroups;
 
 /// Cancels what it answers when the process is told to stop, and ends the process when it is told so
-/// again.
-pub(crate) fn stop_when_told() -> io::Result<CancellationToken> {
+/// again, and with it the commands that run.
+pub(crate) fn stop_when_told(commands: LiveGroups) -> io::Result<CancellationToken> {
     let mut signals = StopSignals::watch()?;
     let stop = CancellationToken::new();
     let told = stop.clone();
@@ -21,6 +22,7 @@ pub(crate) fn stop_when_told() -> io::Result<CancellationToken> {
         told.cancel();
         let signal = signals.next_wish().await;
         warn!(signal = signal; "stopped at once");
+        let _no_more = commands.kill();
         process::exit(FAILED.into());
     });
     Ok(stop)

@@ -8,7 +8,7 @@ use crate::store::StoreSettings;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it stopped because it was told to (SIGTERM or Ctrl-C), or the command is done
+  0  it stopped because it was told to (SIGTERM, Ctrl-C or SIGHUP), or the command is done
   1  it could not start, go on or do the command, the doctor found something wrong, or it was told
      twice to stop
   2  a setting or an argument is wrong

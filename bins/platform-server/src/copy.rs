@@ -13,6 +13,7 @@ use pending_uploads_sqlite::{ArchiveError as SqliteRefusal, SqliteArchive, Sqlit
 
 use crate::cli::CopyPlan;
 use crate::store::StoreSettings;
+use crate::tell;
 
 /// How often is said how far the copy has come.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -175,14 +176,6 @@ async fn begin(store: &StoreSettings) -> Result<Box<dyn Restoration>, Refused> {
             Box::new(begun.map_err(Refused::Sqlite)?)
         }
     })
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "the person who waits for the copy reads this"
-)]
-fn tell(sentence: &str) {
-    eprintln!("platform-server: {sentence}");
 }
 
 struct Amount(StoreTotals);

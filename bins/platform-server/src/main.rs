@@ -40,21 +40,18 @@ fn finish<E: std::error::Error>(outcome: Result<(), E>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&Report(&error).to_string());
+            tell(&Report(&error).to_string());
             FAILED.into()
         }
     }
 }
 
 fn refuse(sentence: &str) -> ExitCode {
-    complain(sentence);
+    tell(sentence);
     MISUSED.into()
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the person who started the server reads this"
-)]
-fn complain(sentence: &str) {
-    eprintln!("platform-server: {sentence}");
+/// Tells the person who started it.
+fn tell(sentence: &str) {
+    command_line::tell("platform-server", sentence);
 }

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use log::warn;
 use pending_uploads_core::{Clock, SystemClock, WorkspaceId};
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::engine::{Options, Parts, Running};
 use crate::folder::{Folder, FolderError};
-use crate::journal::{Journal, JournalError, JournalWriter, Records};
+use crate::journal::{ArrivedFile, Journal, JournalError, JournalWriter, Records};
 use crate::observer::{NoObserver, Observer};
 use crate::platform::{Platform, PlatformError, PlatformUrl};
 use crate::{FetchLimits, Inbox, RetryPolicy, Scope, Timeouts, TokenSource};
@@ -199,8 +200,10 @@ impl InboxBuilder {
         let clock = Arc::clone(&self.clock);
         let opened = spawn_blocking(move || -> Result<_, OpenError> {
             let folder = open_folder(&folder)?;
-            let state = open_state(&state_folder, &platform_url, workspace_id, clock)?;
-            Ok((folder, state))
+            let (journal, mut records) =
+                open_state(&state_folder, &platform_url, workspace_id, clock)?;
+            records.relocate(|arrived| find_moved(&folder, arrived));
+            Ok((folder, (journal, records)))
         });
         let (folder, (journal, records)) = opened.await??;
         let running = Running::start(Parts {
@@ -230,6 +233,19 @@ fn given<T>(part: Option<T>, name: &'static str) -> Result<T, OpenError> {
 
 fn open_folder(path: &Path) -> Result<Folder, OpenError> {
     Folder::open(path).map_err(|error| OpenError::Folder(path.to_owned(), FolderFailure(error)))
+}
+
+/// Where a file is now that is gone from where it arrived.
+fn find_moved(folder: &Folder, arrived: &ArrivedFile) -> Option<PathBuf> {
+    let name = arrived.path.file_name()?;
+    match folder.find_by_name(name, &arrived.file) {
+        Ok(found) => found,
+        Err(error) => {
+            let file = &arrived.file;
+            warn!(workspace_id:% = file.workspace_id, file_id:% = file.file_id, error:% = error; "the folder cannot be read");
+            None
+        }
+    }
 }
 
 fn open_state(

@@ -22,6 +22,7 @@ mod reconcile;
 mod room;
 mod setback;
 mod take;
+mod turn;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -30,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pending_uploads_core::{ActivityId, Clock, FileId, Seq, WorkspaceId};
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -49,6 +50,7 @@ use health::Health;
 use quiet::Quiet;
 use reconcile::Lists;
 use room::Room;
+use turn::DiskTurns;
 
 pub(crate) use confirmations::Confirmation;
 
@@ -100,8 +102,7 @@ struct Engine {
     /// Acks at once, beside the fetches.
     ack_slots: Semaphore,
     room: Room,
-    /// While the disk is full, one file at a time is tried.
-    disk_turn: Mutex<()>,
+    disk_turns: DiskTurns,
     leftovers: Arc<Leftovers>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -132,11 +133,11 @@ pub(crate) struct Running {
 /// How an inbox ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ending {
-    /// Each file that waited at the start has arrived and is acked, or is lost
+    /// Each file that waited at the start has arrived and is acked, or is not there any more
     /// ([`Scope::WaitingFiles`]).
     AllTaken,
-    /// The platform could not be asked, or a file could not be taken or acked for now
-    /// ([`Scope::WaitingFiles`]).
+    /// The platform could not be asked, or a file could not be taken or acked for now, or is lost
+    /// and still waits, as one that is too large does ([`Scope::WaitingFiles`]).
     LeftWaiting,
     /// It was stopped.
     Stopped,
@@ -181,6 +182,7 @@ impl Running {
             options: parts.options,
             book,
             files: Files::restore(&parts.records),
+            disk_turns: DiskTurns::new(Arc::clone(&health)),
             health,
             quiet: Quiet::default(),
             lists: Lists::default(),
@@ -190,7 +192,6 @@ impl Running {
             slots: Semaphore::new(parts.options.parallel_fetches.get()),
             ack_slots: Semaphore::new(parts.options.parallel_fetches.get()),
             room: Room::default(),
-            disk_turn: Mutex::new(()),
             leftovers,
             stop,
             tasks,

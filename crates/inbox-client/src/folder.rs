@@ -7,11 +7,13 @@
 
 mod directory;
 mod names;
+mod owner;
 mod partial;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -22,6 +24,7 @@ use log::trace;
 use pending_uploads_core::{FileId, WorkspaceId};
 
 use self::directory::{Directory, Rights};
+use self::owner::Owner;
 pub(crate) use self::partial::{Partial, PartialError};
 use crate::WaitingFile;
 use crate::lock::try_lock;
@@ -41,6 +44,7 @@ pub(crate) enum FolderError {
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
     path: Arc<Path>,
+    owner: Owner,
 }
 
 impl Folder {
@@ -64,6 +68,7 @@ impl Folder {
             .map_err(unusable)?;
         Ok(Self {
             path: absolute.into(),
+            owner: Owner::new(),
         })
     }
 
@@ -115,6 +120,20 @@ impl Folder {
         Ok(last.map(|name| self.path.join(name)))
     }
 
+    /// The path here of `file`, which was placed under that name in another folder, if this one has a
+    /// file of that name and of its length.
+    pub(crate) fn find_by_name(
+        &self,
+        name: &OsStr,
+        file: &WaitingFile,
+    ) -> io::Result<Option<PathBuf>> {
+        let (Some(directory), Some(name)) = (self.directory_if_there()?, name.to_str()) else {
+            return Ok(None);
+        };
+        let len = directory.len_of_file(name)?;
+        Ok((len == Some(file.size_bytes.get())).then(|| self.path.join(name)))
+    }
+
     /// Opens the file's partial, or makes it, and keeps everybody else from it. What it holds already
     /// is read and hashed. A folder that was removed is made again.
     ///
@@ -128,7 +147,7 @@ impl Folder {
             make_private(&self.path)?;
             self.directory()?
         };
-        Partial::open(&self.path, directory, file)
+        Partial::open(&self.path, directory, &self.owner, file)
     }
 
     /// Removes each partial of a file of `workspace_id` that nobody has open, but those of the files in
@@ -149,7 +168,7 @@ impl Folder {
             };
             let partial = names::partial_of(workspace_id, name);
             if partial.is_some_and(|file_id| !keep.contains(&file_id)) {
-                discard(&directory, name)?;
+                self.discard(&directory, workspace_id, name)?;
             }
         }
         Ok(())
@@ -163,9 +182,26 @@ impl Folder {
     ) -> io::Result<()> {
         let name = names::partial(workspace_id, file_id);
         match self.directory_if_there()? {
-            Some(directory) => discard(&directory, &name),
+            Some(directory) => self.discard(&directory, workspace_id, &name),
             None => Ok(()),
         }
+    }
+
+    /// Removes a partial, unless somebody has it locked or it is none of ours.
+    fn discard(
+        &self,
+        directory: &Directory,
+        workspace_id: WorkspaceId,
+        name: &str,
+    ) -> io::Result<()> {
+        let Some(file) = directory.open_file(name, Rights::Write)? else {
+            return Ok(());
+        };
+        let is_ours = self.owner.has(directory, workspace_id, &file)?;
+        if is_ours && try_lock(&file)? && directory.names_file(name, &file)? {
+            directory.remove(name)?;
+        }
+        Ok(())
     }
 
     /// Opened anew for each piece of work, so that a folder that was removed and made again is used.
@@ -180,18 +216,6 @@ impl Folder {
             directory => directory.map(Some),
         }
     }
-}
-
-/// Removes a partial, unless somebody has it locked or it is none of ours.
-fn discard(directory: &Directory, name: &str) -> io::Result<()> {
-    let Some(file) = directory.open_file(name, Rights::Write)? else {
-        return Ok(());
-    };
-    let is_ours = directory::owner_is_us(&file)?;
-    if is_ours && try_lock(&file)? && directory.names_file(name, &file)? {
-        directory.remove(name)?;
-    }
-    Ok(())
 }
 
 /// Makes a directory that only its owner may look into, and its parents, durably: what is synced in it

@@ -16,6 +16,7 @@ use super::*;
 struct Bench {
     folder: TempDir,
     stop: CancellationToken,
+    running: LiveGroups,
 }
 
 impl Bench {
@@ -23,6 +24,7 @@ impl Bench {
         Self {
             folder: TempDir::new().unwrap(),
             stop: CancellationToken::new(),
+            running: LiveGroups::default(),
         }
     }
 
@@ -41,7 +43,7 @@ impl Bench {
             longest: Duration::from_millis(4),
             ..RetryPolicy::default()
         };
-        Executor::new(settings, retry)
+        Executor::new(settings, retry, self.running.clone())
     }
 
     async fn run(&self, script: &str, task: &Task) -> Handled {
@@ -203,4 +205,18 @@ async fn nothing_is_run_after_a_stop() {
     bench.stop.cancel();
     assert_eq!(bench.run("touch run", &message("x")).await, Handled::NotYet);
     assert!(!bench.path("run").exists());
+}
+
+#[tokio::test]
+async fn what_runs_can_be_ended_at_once_with_all_that_it_started() {
+    let bench = Bench::new();
+    let script = "[ -e child ] && exit 0; trap '' TERM; sleep 1000 & echo $! > child; wait";
+    let minute = Duration::from_mins(1);
+    let executor = Arc::new(bench.executor(script, minute, minute));
+    let stop = bench.stop.clone();
+    let handling = tokio::spawn(async move { executor.handle(&message("x"), &stop).await });
+    let child = bench.process("child").await;
+    drop(bench.running.kill());
+    until_gone(child).await;
+    assert_eq!(handling.await.unwrap(), Handled::Yes);
 }

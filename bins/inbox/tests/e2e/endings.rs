@@ -1,6 +1,7 @@
 //! How an inbox ends, and how the next one goes on.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
+use std::process::Command;
 use std::time::Duration;
 
 use server_harness::{
@@ -103,4 +104,13 @@ async fn an_inbox_that_nobody_reads_any_more_ends_and_its_last_line_comes_again(
     scene.finish(&client, inbox).await;
     scene.check(&client).await;
     scene.history.assert_nothing_is_repeated();
+}
+
+#[test]
+fn what_nobody_can_be_told_does_not_change_the_exit_code() {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_inbox"));
+    let status = command.arg("--no-such-option").stderr(writer).status();
+    assert_eq!(status.unwrap().code(), Some(2));
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::Value;
 use server_harness::{Process, Store, bytes, eventually, on_each_store};
 use tempfile::TempDir;
@@ -16,6 +17,9 @@ on_each_store! {
     the_command_is_called_once_for_each_event,
     a_command_that_fails_is_called_again_with_the_same_event,
     a_message_counts_as_confirmed_when_its_command_succeeds,
+    a_command_that_heeds_nothing_ends_with_an_inbox_that_is_told_twice_to_stop,
+    a_command_ends_with_an_inbox_whose_terminal_goes_away,
+    an_inbox_that_ignores_its_terminal_goes_on_when_that_goes_away,
 }
 
 /// Writes down each event that it is called with, on stdin, and fails while there is a file that says
@@ -178,4 +182,72 @@ fn said(event: &Value) -> &str {
     event["row"]["request_body"]["id"]
         .as_str()
         .unwrap_or_default()
+}
+
+/// Runs for long, whatever it is told, and says that it does.
+const STUBBORN: &str = "trap '' TERM HUP; echo $$ > pid; sleep 1000";
+/// Runs for long, until it is told to end, and says that it does.
+const OBEDIENT: &str = "echo $$ > pid; sleep 1000";
+
+/// The command that an inbox runs, as soon as it has said which process it is.
+async fn command_of(inbox: &Process) -> Pid {
+    let path = inbox.folder().join("pid");
+    eventually("the command runs", async || {
+        let said = fs::read_to_string(&path).ok()?;
+        Pid::from_raw(said.strip_suffix('\n')?.parse().ok()?)
+    })
+    .await
+}
+
+/// Waits until a command is gone, or dead and not reaped yet.
+async fn is_over(command: Pid) {
+    let stat = PathBuf::from(format!("/proc/{}/stat", command.as_raw_pid()));
+    eventually("the command is over", async || {
+        let stat = fs::read_to_string(&stat).unwrap_or_default();
+        let is_dead = stat
+            .rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('Z'));
+        (is_dead || test_kill_process(command).is_err()).then_some(())
+    })
+    .await;
+}
+
+async fn a_command_that_heeds_nothing_ends_with_an_inbox_that_is_told_twice_to_stop(store: Store) {
+    let server = store.server().start();
+    let (workspace, client) = server.workspace().await;
+    let scene = Scene::begin(&client, &workspace, server.url()).await;
+    let program = scene.desk.command("run").arg("--exec").arg(STUBBORN);
+    let mut inbox = program.set("INBOX_EXEC_GRACE_SECS", 600).spawn();
+    let command = command_of(&inbox).await;
+    let status = inbox.signal_until_it_ends(Signal::TERM);
+    assert_eq!(status.code(), Some(1), "{}", inbox.log());
+    is_over(command).await;
+}
+
+async fn a_command_ends_with_an_inbox_whose_terminal_goes_away(store: Store) {
+    let server = store.server().start();
+    let (workspace, client) = server.workspace().await;
+    let scene = Scene::begin(&client, &workspace, server.url()).await;
+    // Whoever runs the tests may ignore it.
+    let program = scene.desk.command_in_env("--default-signal=HUP", "run");
+    let mut inbox = program.arg("--exec").arg(OBEDIENT).spawn();
+    let command = command_of(&inbox).await;
+    inbox.signal(Signal::HUP);
+    assert_eq!(inbox.wait().code(), Some(0), "{}", inbox.log());
+    is_over(command).await;
+}
+
+async fn an_inbox_that_ignores_its_terminal_goes_on_when_that_goes_away(store: Store) {
+    let server = store.server().start();
+    let (workspace, client) = server.workspace().await;
+    let scene = Scene::begin(&client, &workspace, server.url()).await;
+    let program = scene.desk.command_in_env("--ignore-signal=HUP", "run");
+    let mut inbox = program.arg("--exec").arg(OBEDIENT).spawn();
+    let command = command_of(&inbox).await;
+    inbox.signal(Signal::HUP);
+    stop(&mut inbox);
+    is_over(command).await;
+    let log = inbox.log();
+    assert!(log.contains("SIGTERM") && !log.contains("SIGHUP"), "{log}");
 }

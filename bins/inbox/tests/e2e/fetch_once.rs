@@ -12,6 +12,7 @@ on_each_store! {
     a_fetch_takes_all_that_waits_and_leaves_messages_to_a_later_run,
     a_fetch_without_a_server_exits_with_three,
     a_fetch_that_cannot_take_a_file_exits_with_three,
+    a_fetch_exits_with_three_as_long_as_a_file_waits_that_is_too_large,
     a_fetch_that_cannot_ack_exits_with_three_and_the_next_one_acks,
 }
 
@@ -116,4 +117,24 @@ async fn a_fetch_that_cannot_ack_exits_with_three_and_the_next_one_acks(store: S
     fetch(&mut scene, 0);
     scene.check(&client).await;
     scene.history.assert_nothing_is_repeated();
+}
+
+async fn a_fetch_exits_with_three_as_long_as_a_file_waits_that_is_too_large(store: Store) {
+    let server = store.server().start();
+    let (workspace, client) = server.workspace().await;
+    let mut scene = Scene::begin(&client, &workspace, server.url()).await;
+    let uris = scene.upload(&client, [bytes(1, 2_000_000)]).await;
+    for _ in 0..2 {
+        let program = scene.desk.command("fetch").arg("--once");
+        let (status, process) = program.set("INBOX_MAX_FILE_BYTES", 1_000_000).run();
+        assert_eq!(status.code(), Some(3), "{}", process.log());
+        scene.history.note(&process);
+    }
+    assert_eq!(scene.history.lost()[&uris[0]]["reason"], "too_large");
+    assert_eq!(client.waiting(&workspace).await.len(), 1);
+    scene.history.assert_nothing_is_repeated();
+
+    let process = fetch(&mut scene, 0);
+    assert!(process.stdout().contains("file_arrived"));
+    assert!(client.waiting(&workspace).await.is_empty());
 }

@@ -5,10 +5,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use server_harness::{
-    Program, Server, Store, assert_no_secret_in, bytes, eventually, files_in, on_each_store,
-    remember_secret, sha256, text,
+    Client, Program, Server, Store, assert_no_secret_in, bytes, eventually, files_in,
+    on_each_store, remember_secret, sha256, text,
 };
 use tempfile::TempDir;
 
@@ -17,6 +17,7 @@ use crate::support::history::events;
 
 on_each_store! {
     what_is_sent_arrives_with_nothing_but_the_state_folder_in_common,
+    a_workspace_of_somebody_else_is_left_as_it_is_by_an_admin_who_mistypes_an_id,
     the_token_is_stored_for_its_owner_alone_and_kept_when_the_id_is_registered_again,
 }
 
@@ -194,4 +195,38 @@ async fn the_token_is_stored_for_its_owner_alone_and_kept_when_the_id_is_registe
         process.log()
     );
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+async fn a_workspace_of_somebody_else_is_left_as_it_is_by_an_admin_who_mistypes_an_id(
+    store: Store,
+) {
+    const ADMIN: &str = "the-token-of-the-admin-of-this-test";
+    remember_secret(ADMIN);
+    let server = store.server().set("ADMIN_TOKEN", ADMIN);
+    let server = server.set("REGISTRATION", "admin").start();
+    let admin = Client::new(server.url().to_owned(), Some(ADMIN));
+    let id = "7c08b03a-721d-44b4-813e-bb09995bb6d6";
+    let body = json!({"id": id, "delivery_mode": "push", "url": "https://agent.example/"});
+    let answer = admin.post_json("/registry/register", &body).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+
+    let state = new_state();
+    let with_id = |id: &str| {
+        let program = register(state.path(), &server).set("INBOX_ADMIN_TOKEN", ADMIN);
+        program.arg("--workspace-id").arg(id)
+    };
+    let (status, process) = with_id(id).run();
+    let log = process.log();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("hands a token out only once"), "{log}");
+    assert_no_secret_in(&log);
+    assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0);
+    let answer = admin
+        .post_json("/registry/register", &json!({ "id": id }))
+        .await;
+    assert_eq!(answer.json()["delivery_mode"], "push", "{answer:?}");
+
+    let free = "7c08b03a-721d-44b4-813e-bb09995bb6d7";
+    assert_eq!(run(with_id(free)).trim(), free);
+    registration(state.path(), free);
 }

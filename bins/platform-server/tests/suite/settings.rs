@@ -1,5 +1,8 @@
 //! Wrong settings: one sentence, exit code 2, and no secret in it.
 
+use std::io;
+use std::process::Command;
+
 use server_harness::ServerBuilder;
 
 const URL: &str = "postgres://user:hunter2@127.0.0.1:1/database";
@@ -88,4 +91,13 @@ fn help_and_version_are_told_without_a_database() {
         .run();
     assert!(process.stdout().contains("Exit codes"));
     assert!(!process.stdout().contains("hunter2"));
+}
+
+#[test]
+fn what_nobody_can_be_told_does_not_change_the_exit_code() {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_platform-server"));
+    let status = command.arg("--no-such-option").stderr(writer).status();
+    assert_eq!(status.unwrap().code(), Some(2));
 }

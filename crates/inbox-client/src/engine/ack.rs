@@ -7,6 +7,7 @@ use pending_uploads_core::{FileId, Report, Sha256};
 
 use super::Engine;
 use super::files::AckEnd;
+use super::quiet::TooLong;
 use super::setback::asked;
 use crate::Scope;
 use crate::journal::Entry;
@@ -31,7 +32,11 @@ impl Engine {
     pub(super) async fn ack(&self, file_id: FileId, sha256: Sha256) -> AckEnd {
         let mut backoff = Backoff::new(self.options.retry);
         for attempts in 1_u32.. {
-            let asked = match self.ack_once(file_id, sha256).await {
+            let Ok(answer) = self.ack_once(file_id, sha256).await else {
+                self.leftovers.found();
+                break;
+            };
+            let asked = match answer {
                 Ok(()) | Err(CallError::NotFound) => return self.acked(file_id).await,
                 Err(CallError::DigestMismatch) => {
                     error!(workspace_id:% = self.workspace_id, file_id:% = file_id; "the platform has another digest than it announced");
@@ -52,18 +57,22 @@ impl Engine {
         AckEnd::Untold
     }
 
-    async fn ack_once(&self, file_id: FileId, sha256: Sha256) -> Result<(), CallError> {
+    async fn ack_once(
+        &self,
+        file_id: FileId,
+        sha256: Sha256,
+    ) -> Result<Result<(), CallError>, TooLong> {
         if self.options.scope != Scope::WaitingFiles {
             self.health.platform_answers().await;
         }
         // Nobody closes the slots, so that one always comes.
         let _slot = self.ack_slots.acquire().await;
-        self.quiet.over().await;
+        self.quiet_is_over().await?;
         let acked = self.platform.ack(file_id, sha256).await;
         if let Err(failure) = &acked {
             self.heed(asked(failure));
         }
-        acked
+        Ok(acked)
     }
 
     async fn acked(&self, file_id: FileId) -> AckEnd {

@@ -9,8 +9,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::Engine;
+use super::health::DiskState;
 use super::room::Reserved;
 use super::setback::{Progress, Setback};
+use super::turn::Turn;
 use crate::folder::Partial;
 use crate::platform::{CallError, Content};
 use crate::retry::Backoff;
@@ -23,7 +25,11 @@ impl Engine {
     /// Brings the file to the disk, and answers where it is. Whatever happened before, to this
     /// process or to an earlier one, is built upon: a whole file is not fetched again, and what is
     /// there of a part of it is not either.
-    pub(super) async fn attempt(&self, file: &WaitingFile) -> Result<PathBuf, Setback> {
+    pub(super) async fn attempt(
+        &self,
+        file: &WaitingFile,
+        turn: &mut Turn<'_>,
+    ) -> Result<PathBuf, Setback> {
         if let Some(path) = self.find(file).await? {
             // Another inbox that shares the folder was faster; what was begun here is of no use.
             self.discard_partial(file.file_id).await;
@@ -35,8 +41,12 @@ impl Engine {
         let partial = self.partial(file).await?;
         let missing = file.size_bytes.get().saturating_sub(partial.len());
         let room = self.reserve(missing).await?;
+        self.health.disk_is_no_longer(DiskState::Full);
+        if !self.health.disk_is_full() {
+            turn.found_room();
+        }
         self.observer.started(file, partial.len());
-        let fetched = self.fetch(file, partial, room).await;
+        let fetched = self.fetch(file, partial, room, turn).await;
         self.observer.ended(file.file_id);
         let partial = fetched?;
         blocking(move || partial.place())
@@ -99,7 +109,7 @@ impl Engine {
         let spare = self.options.limits.min_free_bytes;
         self.room
             .reserve(missing, free, spare)
-            .ok_or(Setback::DiskFull)
+            .ok_or(Setback::NoRoom)
     }
 
     /// Removes what is there of a file that will not arrive. What is left is removed after a list.
@@ -117,6 +127,7 @@ impl Engine {
         file: &WaitingFile,
         partial: Partial,
         mut room: Reserved<'_>,
+        turn: &mut Turn<'_>,
     ) -> Result<Partial, Setback> {
         if partial.len() == file.size_bytes.get() {
             return Ok(partial);
@@ -142,6 +153,8 @@ impl Engine {
             if bytes > 0 {
                 partial = append(partial, gathered).await?;
                 room.filled(bytes);
+                self.health.disk_is_no_longer(DiskState::Refusing);
+                turn.found_room();
                 self.observer.advanced(file.file_id, bytes);
             }
             match more {

@@ -72,8 +72,10 @@ pub(crate) enum Listed {
     Take,
     /// It is here, with this digest: the platform is to be told.
     Ack(Sha256),
-    /// Nothing: it is being taken, or it cannot be.
+    /// Nothing: it is being taken, or acked.
     Nothing,
+    /// Nothing: it cannot be taken, and goes on waiting.
+    PassOver,
 }
 
 /// Every file that the inbox knows of. Shared by all its tasks.
@@ -131,7 +133,7 @@ impl Files {
                     LostReason::Refused | LostReason::Damaged => *known == Known::FromTheJournal,
                 };
                 if !again {
-                    return Listed::Nothing;
+                    return Listed::PassOver;
                 }
                 Past::Lost
             }

@@ -33,8 +33,10 @@ pub(crate) enum Route {
 pub(crate) enum DiskState {
     /// There was, when last it was looked.
     Roomy,
-    /// There was none.
+    /// Too little of it was free.
     Full,
+    /// It did not take what was written, however much of it was free.
+    Refusing,
 }
 
 /// Whether the journal can be written.
@@ -66,7 +68,7 @@ impl State {
             Condition::Unauthorized
         } else if routes.contains(&PlatformState::Unreachable) {
             Condition::Unreachable
-        } else if self.journal == JournalState::Full || self.disk == DiskState::Full {
+        } else if self.journal == JournalState::Full || self.disk != DiskState::Roomy {
             Condition::DiskFull
         } else if routes.contains(&PlatformState::Answers) {
             Condition::Working
@@ -137,7 +139,24 @@ impl Health {
 
     /// Whether the disk was full when last it was looked.
     pub(crate) fn disk_is_full(&self) -> bool {
-        self.state.borrow().disk == DiskState::Full
+        self.state.borrow().disk != DiskState::Roomy
+    }
+
+    /// Notes that what made it so is over, if the disk `was` so. That enough of it is free says nothing
+    /// of one that refused, nor what it took of one that is full for another file.
+    pub(crate) fn disk_is_no_longer(&self, was: DiskState) {
+        self.change(|state| {
+            if state.disk == was {
+                state.disk = DiskState::Roomy;
+            }
+        });
+    }
+
+    /// Waits until the disk has room; at once when it had, when last it was looked.
+    pub(crate) async fn disk_has_room(&self) {
+        let has_room = |state: &State| state.disk == DiskState::Roomy;
+        // The sender lives as long as this value, so that the wait does not fail.
+        drop(self.state.subscribe().wait_for(has_room).await);
     }
 
     /// Waits until the journal's disk has room; at once when it has.
@@ -165,7 +184,11 @@ impl Health {
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        self.state.send_modify(change);
+        self.state.send_if_modified(|state| {
+            let before = *state;
+            change(state);
+            *state != before
+        });
         self.condition.send_if_modified(|condition| {
             // Looked at in here: of two changes at once, the later one has the last word.
             let now = self.state.borrow().condition();
@@ -201,6 +224,13 @@ mod tests {
         health.platform(Route::List, PlatformState::Answers);
         assert_eq!(*condition.borrow(), Condition::Working);
         health.disk(DiskState::Full);
+        assert_eq!(*condition.borrow(), Condition::DiskFull);
+        health.disk_is_no_longer(DiskState::Refusing);
+        assert_eq!(*condition.borrow(), Condition::DiskFull);
+        health.disk_is_no_longer(DiskState::Full);
+        assert_eq!(*condition.borrow(), Condition::Working);
+        health.disk(DiskState::Refusing);
+        health.disk_is_no_longer(DiskState::Full);
         assert_eq!(*condition.borrow(), Condition::DiskFull);
         health.journal(JournalState::Full);
         health.disk(DiskState::Roomy);

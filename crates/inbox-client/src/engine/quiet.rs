@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+/// The time that was asked for is longer than there is patience.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooLong;
+
 /// Until when no file is fetched or acked.
 #[derive(Debug, Default)]
 pub(super) struct Quiet(Mutex<Option<Instant>>);
@@ -17,13 +21,23 @@ impl Quiet {
         *end = (*end).max(Instant::now().checked_add(time));
     }
 
-    /// Waits until the time is over that was asked for, also while this waited.
-    pub(super) async fn over(&self) {
+    /// Waits until the time is over that was asked for, also while this waited, unless that takes
+    /// longer than `patience`.
+    ///
+    /// # Errors
+    /// [`TooLong`], at once when that is known.
+    pub(super) async fn over(&self, patience: Duration) -> Result<(), TooLong> {
         loop {
             let end = *self.lock();
+            let now = Instant::now();
             match end {
-                Some(end) if end > Instant::now() => sleep_until(end).await,
-                _ => return,
+                Some(end) if end > now => {
+                    if end - now > patience {
+                        return Err(TooLong);
+                    }
+                    sleep_until(end).await;
+                }
+                _ => return Ok(()),
             }
         }
     }

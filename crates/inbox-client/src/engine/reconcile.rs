@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::Engine;
+use super::files::Settled;
 use super::health::{PlatformState, Route};
 use super::setback::asked;
 use crate::platform::{CallError, FeedCursor, FeedQuery, RowContent, WaitingList};
@@ -144,6 +145,10 @@ impl Engine {
         }
         // Otherwise the feed, which may say more of them, has its say first.
         if self.options.scope == Scope::WaitingFiles {
+            let is_lost = |file_id| self.files.settled(file_id) == Some(Settled::Lost);
+            if listed.unreadable.iter().copied().any(is_lost) {
+                self.leftovers.found();
+            }
             self.refuse_all(listed.unreadable);
         }
         self.discard_partials().await;

@@ -22,7 +22,10 @@ pub(super) enum Setback {
     /// Another inbox is writing it.
     #[error("another inbox is writing the file")]
     Busy,
-    /// There is no room for it.
+    /// Too little of the disk is free for it.
+    #[error("the disk has no room for the file")]
+    NoRoom,
+    /// The disk did not take it, however much was free: its writer's share may be used up.
     #[error("the disk has no room for the file")]
     DiskFull,
     /// It could not be written.

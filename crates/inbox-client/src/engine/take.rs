@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use log::{debug, info, warn};
 use pending_uploads_core::{FileId, PendingUri, Report, Timestamp};
-use tokio::sync::{MutexGuard, SemaphorePermit};
 use tokio::time::sleep;
 
 use super::Engine;
 use super::feed::Age;
 use super::files::{Claim, Listed};
 use super::health::DiskState;
+use super::quiet::TooLong;
 use super::setback::{Progress, Setback, Setbacks};
+use super::turn::Turn;
 use crate::journal::{ArrivedFile, Entry, LostFile};
 use crate::platform::CallError;
 use crate::retry::Backoff;
@@ -22,12 +23,6 @@ use crate::{Event, FileArrived, FileLost, LostReason, Scope, WaitingFile};
 
 /// How often an inbox that ends tries something before it leaves it.
 pub(super) const ATTEMPTS_OF_ONE_THAT_ENDS: u32 = 5;
-
-/// A file's turn to be fetched. Dropping it gives the place to the next.
-struct Turn<'a> {
-    _disk: Option<MutexGuard<'a, ()>>,
-    _slot: Option<SemaphorePermit<'a>>,
-}
 
 impl Engine {
     /// Takes a file that the feed announces, unless it is known already.
@@ -43,6 +38,7 @@ impl Engine {
         match self.files.listed(file.file_id, file.size_bytes, max) {
             Listed::Take => self.spawn(Arc::clone(self).take(file)),
             Listed::Ack(sha256) => self.spawn(Arc::clone(self).ack_again(file.file_id, sha256)),
+            Listed::PassOver => self.leftovers.found(),
             Listed::Nothing => {}
         }
     }
@@ -53,8 +49,10 @@ impl Engine {
         let mut setbacks = Setbacks::default();
         let listed_before = self.lists.asked();
         for attempts in 1_u32.. {
-            let turn = self.turn().await;
-            let setback = match self.try_once(&file).await {
+            let Ok(mut turn) = self.turn().await else {
+                return self.leftovers.found();
+            };
+            let setback = match self.try_once(&file, &mut turn).await {
                 Ok(path) => {
                     drop(turn);
                     return self.arrive(file, path).await;
@@ -89,34 +87,12 @@ impl Engine {
         }
     }
 
-    /// Waits until a file may be fetched: nothing is in the way, and there is a place. While the disk is
-    /// full, one file at a time has a turn.
-    async fn turn(&self) -> Turn<'_> {
-        if self.options.scope != Scope::WaitingFiles {
-            self.health.platform_answers().await;
-        }
-        // What arrived could not be written down.
-        self.health.journal_has_room().await;
-        let disk = if self.health.disk_is_full() {
-            Some(self.disk_turn.lock().await)
-        } else {
-            None
-        };
-        // Nobody closes the slots, so that one always comes.
-        let slot = self.slots.acquire().await.ok();
-        // With the slot, so that no more fetches than slots come when the time is over.
-        self.quiet.over().await;
-        Turn {
-            _disk: disk,
-            _slot: slot,
-        }
-    }
-
-    async fn try_once(&self, file: &WaitingFile) -> Result<PathBuf, Setback> {
-        let attempt = self.attempt(file).await;
+    async fn try_once(&self, file: &WaitingFile, turn: &mut Turn<'_>) -> Result<PathBuf, Setback> {
+        let attempt = self.attempt(file, turn).await;
         match &attempt {
             Ok(_) => self.health.disk(DiskState::Roomy),
-            Err(Setback::DiskFull) => self.health.disk(DiskState::Full),
+            Err(Setback::NoRoom) => self.health.disk(DiskState::Full),
+            Err(Setback::DiskFull) => self.health.disk(DiskState::Refusing),
             Err(setback) => self.heed(setback.asked()),
         }
         attempt
@@ -144,6 +120,16 @@ impl Engine {
         let too_long = asked.is_some_and(|asked| asked > self.options.retry.longest);
         let ends = self.options.scope == Scope::WaitingFiles;
         ends && (too_long || attempts >= ATTEMPTS_OF_ONE_THAT_ENDS)
+    }
+
+    /// Waits until the platform is to be left alone no longer; an inbox that ends does not wait for
+    /// longer than it would after a failure.
+    pub(super) async fn quiet_is_over(&self) -> Result<(), TooLong> {
+        let patience = match self.options.scope {
+            Scope::WaitingFiles => self.options.retry.longest,
+            Scope::Everything | Scope::Files => Duration::MAX,
+        };
+        self.quiet.over(patience).await
     }
 
     /// Settles files that were announced and that a later list does not name: one question for all
@@ -217,6 +203,9 @@ impl Engine {
     /// The file will not arrive: that is written down, and told, unless it was lost before.
     pub(super) async fn lose(&self, lost: LostFile) {
         let (file_id, reason) = (lost.uri.file_id, lost.reason);
+        if goes_on_waiting(reason) {
+            self.leftovers.found();
+        }
         self.discard_partial(file_id).await;
         if !self.files.was_lost_before(file_id) {
             if self
@@ -237,6 +226,18 @@ impl Engine {
                 .await;
         }
         self.files.settle_lost(file_id, reason);
+        // A disk that was too full for what is lost is in nobody's way.
+        if self.files.waiting().is_empty() {
+            self.health.disk(DiskState::Roomy);
+        }
+    }
+}
+
+/// Whether a file that is lost still waits on the platform.
+fn goes_on_waiting(reason: LostReason) -> bool {
+    match reason {
+        LostReason::TooLarge | LostReason::Refused | LostReason::Damaged => true,
+        LostReason::Expired | LostReason::Gone => false,
     }
 }
 

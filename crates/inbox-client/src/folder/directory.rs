@@ -110,6 +110,12 @@ impl Directory {
         Ok(self.stat(name)?.as_ref().is_some_and(is_regular))
     }
 
+    /// How long the regular file of that name is; none if there is nothing, or something else.
+    pub(super) fn len_of_file(&self, name: &str) -> io::Result<Option<u64>> {
+        let file = self.stat(name)?.filter(is_regular);
+        Ok(file.and_then(|file| u64::try_from(file.st_size).ok()))
+    }
+
     /// Whether anything has the name.
     pub(super) fn has(&self, name: &str) -> io::Result<bool> {
         Ok(self.stat(name)?.is_some())
@@ -202,12 +208,6 @@ fn rename_to_free(_: &File, _: &str, _: &str) -> rustix::io::Result<()> {
 
 fn is_regular(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-}
-
-/// Whether the file belongs to the user that this process runs as.
-pub(super) fn owner_is_us(file: &File) -> io::Result<bool> {
-    let owner = rustix::fs::fstat(file)?.st_uid;
-    Ok(owner == rustix::process::geteuid().as_raw())
 }
 
 /// Whether the file has one name.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use pending_uploads_core::Sha256Hasher;
 
 use super::directory::{self, Directory, Renamed, Rights};
+use super::owner::Owner;
 use super::{Step, is_disk_full, log_step, names};
 use crate::WaitingFile;
 use crate::lock::try_lock;
@@ -66,10 +67,11 @@ impl Partial {
     pub(super) fn open(
         folder: &Arc<Path>,
         directory: Directory,
+        owner: &Owner,
         target: &WaitingFile,
     ) -> Result<Self, PartialError> {
         let name = names::partial(target.workspace_id, target.file_id);
-        let file = open_locked(&directory, &name, target)?;
+        let file = open_locked(&directory, owner, &name, target)?;
         let (hasher, len) = directory::hash(&file)?;
         let mut partial = Self {
             folder: Arc::clone(folder),
@@ -183,11 +185,12 @@ impl Partial {
 /// The partial, open, locked, and under its name: made, or found.
 fn open_locked(
     directory: &Directory,
+    owner: &Owner,
     name: &str,
     target: &WaitingFile,
 ) -> Result<File, PartialError> {
     for _ in 0..ATTEMPTS {
-        let Some(file) = open_or_make(directory, name, target)? else {
+        let Some(file) = open_or_make(directory, owner, name, target)? else {
             continue;
         };
         if !try_lock(&file)? {
@@ -204,6 +207,7 @@ fn open_locked(
 /// Makes the partial or opens the one that is there; none if that was none of ours and had to go.
 fn open_or_make(
     directory: &Directory,
+    owner: &Owner,
     name: &str,
     target: &WaitingFile,
 ) -> Result<Option<File>, PartialError> {
@@ -216,7 +220,7 @@ fn open_or_make(
         Err(error) => return Err(error.into()),
     }
     if let Some(file) = directory.open_file(name, Rights::Write)?
-        && directory::owner_is_us(&file)?
+        && owner.has(directory, target.workspace_id, &file)?
         && directory::has_one_name(&file)?
     {
         return Ok(Some(file));

@@ -125,7 +125,7 @@ fn what_cannot_be_a_folder_is_refused() {
     fs::write(&file, "").unwrap();
     let refused = Folder::open(&file);
     assert!(matches!(refused, Err(FolderError::Unusable { .. })));
-    let odd = parent.path().join(std::ffi::OsStr::from_bytes(b"odd\xff"));
+    let odd = parent.path().join(OsStr::from_bytes(b"odd\xff"));
     assert!(matches!(
         Folder::open(&odd),
         Err(FolderError::NotUtf8 { .. })

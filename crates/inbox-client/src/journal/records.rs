@@ -148,6 +148,19 @@ impl Records {
         }
     }
 
+    /// Takes into account that files may have been moved with their folder: where `find` has one now
+    /// that is gone from its path is its path from now on.
+    pub(crate) fn relocate(&mut self, find: impl Fn(&ArrivedFile) -> Option<PathBuf>) {
+        for record in self.files.values_mut() {
+            if let Outcome::Arrived(arrived) = &mut record.outcome
+                && is_gone(&arrived.path)
+                && let Some(path) = find(arrived)
+            {
+                arrived.path = path;
+            }
+        }
+    }
+
     /// Forgets the files about which nothing is left to do, that are not on the disk (any more), and
     /// that arrived or were lost more than 35 days ago.
     pub(super) fn forget_old(&mut self, now: Timestamp) {

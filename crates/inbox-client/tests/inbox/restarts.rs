@@ -26,6 +26,31 @@ async fn a_message_after_a_restart_still_finds_the_path_of_an_earlier_file() {
 }
 
 #[tokio::test]
+async fn files_whose_folder_was_moved_are_told_of_where_they_are_now() {
+    let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
+    let (first, second) = (platform.upload(b"before"), platform.upload(b"too"));
+    let mut inbox = platform.inbox(folder.path()).open().await.unwrap();
+    next_arrived(&mut inbox).await;
+    // The other one is not confirmed.
+    let delivery = inbox.next().await.unwrap();
+    until(|| platform.is_empty()).await;
+    drop(delivery);
+    inbox.close().await;
+    let moved = folder.path().canonicalize().unwrap().join("moved");
+    fs::rename(folder.path().join("files"), &moved).unwrap();
+    platform.send_about("after", &[&first, &second]);
+    let builder = platform.inbox(folder.path()).folder(&moved);
+    let mut inbox = builder.open().await.unwrap();
+    let again = next_arrived(&mut inbox).await;
+    assert_eq!(again.path.parent(), Some(&*moved));
+    let (_, uris) = text_and_uris(&next_request(&mut inbox).await);
+    let place = |file| format!("workspace:{}", moved.join(final_name(file)).display());
+    assert_eq!(uris, [place(&first), place(&second)]);
+    inbox.close().await;
+    assert_eq!(platform.fetches(&first) + platform.fetches(&second), 2);
+}
+
+#[tokio::test]
 async fn an_event_that_was_not_confirmed_is_handed_over_again() {
     let (platform, folder) = (StandIn::start().await, TempDir::new().unwrap());
     let file = platform.upload(b"look at me");

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use inbox_client::{RetryPolicy, Scope};
+use inbox_client::{Ending, RetryPolicy, Scope};
 use pending_uploads_core::{ActivityId, FileId, PendingUri};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::support::scripted::Answer;
 use crate::support::stand_in::{StandIn, instead, next_lost, next_request, until};
@@ -105,6 +106,54 @@ async fn a_platform_that_asks_to_be_left_alone_is_not_asked_for_each_file_that_w
     inbox.close().await;
     let fetches: usize = files.iter().map(|file| platform.fetches(file)).sum();
     assert!((1..=4).contains(&fetches), "{fetches} fetches");
+}
+
+/// Runs an inbox that ends on a platform that asks to be left alone for an hour, and answers how it
+/// ended.
+async fn fetch_once(platform: &StandIn) -> Ending {
+    let folder = TempDir::new().unwrap();
+    let retry = RetryPolicy {
+        longest_asked: Duration::from_hours(1),
+        ..PACED
+    };
+    let builder = platform.inbox(folder.path()).retry(retry);
+    let mut inbox = builder.scope(Scope::WaitingFiles).open().await.unwrap();
+    let ended = async {
+        while let Some(event) = inbox.next().await {
+            event.confirm();
+        }
+        inbox.close().await
+    };
+    timeout(Duration::from_mins(1), ended).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_inbox_that_ends_leaves_a_platform_at_once_that_asks_to_be_left_alone_for_long() {
+    let platform = StandIn::start().await;
+    let later = Answer::error(429, "too_many_requests").header("retry-after", "3600");
+    let files: Vec<_> = (0..40_u8).map(|n| platform.hold(&[n])).collect();
+    for file in &files {
+        platform.break_fetches(file, [instead(later.clone())]);
+    }
+    assert_eq!(fetch_once(&platform).await, Ending::LeftWaiting);
+    let fetches: usize = files.iter().map(|file| platform.fetches(file)).sum();
+    assert!((1..=4).contains(&fetches), "{fetches} fetches");
+}
+
+#[tokio::test]
+async fn an_inbox_that_ends_leaves_acks_that_have_to_wait_for_long() {
+    let platform = StandIn::start().await;
+    let later = Answer::error(429, "too_many_requests").header("retry-after", "3600");
+    let routes: Vec<_> = (0..40_u8)
+        .map(|n| format!("pending-uploads/{}/ack", platform.hold(&[n]).file_id))
+        .collect();
+    for route in &routes {
+        let path = platform.path(route);
+        platform.scripted().on("POST", &path, [later.clone()]);
+    }
+    assert_eq!(fetch_once(&platform).await, Ending::LeftWaiting);
+    let acks: usize = routes.iter().map(|route| asked(&platform, route)).sum();
+    assert!((1..=4).contains(&acks), "{acks} acks");
 }
 
 #[tokio::test]

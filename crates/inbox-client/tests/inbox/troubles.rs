@@ -122,6 +122,7 @@ async fn a_message_does_not_wait_for_room_for_a_file_that_is_gone_meanwhile() {
     platform.forget(&file);
     assert_eq!(next_lost(&mut inbox).await.uri, file.uri());
     next_request(&mut inbox).await;
+    becomes(&inbox, Condition::Working).await;
 }
 
 #[tokio::test]

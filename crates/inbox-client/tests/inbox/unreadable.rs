@@ -41,17 +41,18 @@ async fn an_inbox_for_what_waits_tells_what_it_cannot_take() {
     let mut inbox = open().open().await.unwrap();
     is_refused(&mut inbox, &strange).await;
     assert!(inbox.next().await.is_none());
-    assert_eq!(inbox.close().await, Ending::AllTaken);
+    assert_eq!(inbox.close().await, Ending::LeftWaiting);
     // It is not told again, and arrives when it can be read after all.
     list_unreadably(&platform, &[&strange], &[&file]);
     let mut inbox = open().open().await.unwrap();
     assert_eq!(next_arrived(&mut inbox).await.uri, file.uri());
     assert!(inbox.next().await.is_none());
-    inbox.close().await;
+    assert_eq!(inbox.close().await, Ending::LeftWaiting);
     platform.serve_list();
     let mut inbox = open().open().await.unwrap();
     assert_eq!(next_arrived(&mut inbox).await.uri, strange.uri());
     assert!(inbox.next().await.is_none());
+    assert_eq!(inbox.close().await, Ending::AllTaken);
 }
 
 #[tokio::test]

@@ -7,9 +7,12 @@ use rustix::process::Signal;
 use server_harness::{Process, Program, Workspace, assert_no_secret_in};
 use tempfile::TempDir;
 
+/// Where programs are.
+const PROGRAMS: &str = "/usr/local/bin:/usr/bin:/bin";
+
 /// The program under test, without any setting but where programs are: it runs a shell.
 pub(crate) fn program() -> Program {
-    Program::new(env!("CARGO_BIN_EXE_inbox")).set("PATH", "/usr/local/bin:/usr/bin:/bin")
+    Program::new(env!("CARGO_BIN_EXE_inbox")).set("PATH", PROGRAMS)
 }
 
 /// The program with short times, so that it soon gets over what is broken.
@@ -70,13 +73,23 @@ impl Desk {
 
     /// The program with that command.
     pub(crate) fn command(&self, command: &str) -> Program {
-        hasty(program())
+        self.told(program()).arg(command)
+    }
+
+    /// The same as `env` starts it with that option.
+    pub(crate) fn command_in_env(&self, option: &str, command: &str) -> Program {
+        let env = Program::new("env").set("PATH", PROGRAMS);
+        let env = env.arg(option).arg(env!("CARGO_BIN_EXE_inbox"));
+        self.told(env).arg(command)
+    }
+
+    fn told(&self, program: Program) -> Program {
+        hasty(program)
             .set("INBOX_PLATFORM_URL", &self.url)
             .set("INBOX_WORKSPACE_ID", &self.workspace.id)
             .set("INBOX_TOKEN", &self.workspace.token)
             .set("INBOX_STATE_DIR", self.state().display())
             .set("INBOX_DIR", self.files.display())
-            .arg(command)
     }
 
     /// A running inbox.

@@ -20,6 +20,39 @@ fn a_partial_is_gone_on_with_where_it_stopped() {
     assert_eq!(fs::read(path).unwrap(), BYTES);
 }
 
+/// A folder whose file system gives what `folder` makes to another user than it runs as.
+fn foreign(folder: &Folder) -> Folder {
+    let another = rustix::process::geteuid().as_raw() + 1;
+    Folder {
+        owner: Owner::of(another),
+        ..folder.clone()
+    }
+}
+
+#[test]
+fn a_partial_is_gone_on_with_where_new_files_belong_to_another_user() {
+    let (_parent, folder) = folder();
+    let folder = foreign(&folder);
+    let file = waiting(BYTES);
+    folder.partial(&file).unwrap().append(&BYTES[..10]).unwrap();
+    assert_eq!(folder.partial(&file).unwrap().len(), 10);
+    assert_eq!(names_in(folder.path()), [partial_name(&file)]);
+    folder.discard_partial(WORKSPACE, file.file_id).unwrap();
+    assert!(names_in(folder.path()).is_empty());
+}
+
+#[test]
+fn a_partial_that_is_neither_ours_nor_as_new_files_are_begins_anew() {
+    let (_parent, folder) = folder();
+    let foreign = foreign(&folder);
+    let file = waiting(BYTES);
+    folder.partial(&file).unwrap().append(&BYTES[..10]).unwrap();
+    foreign.owner.knows(u32::MAX);
+    foreign.discard_partial(WORKSPACE, file.file_id).unwrap();
+    assert_eq!(names_in(folder.path()), [partial_name(&file)]);
+    assert_eq!(foreign.partial(&file).unwrap().len(), 0);
+}
+
 #[test]
 fn a_partial_that_somebody_has_open_is_busy() {
     let (_parent, folder) = folder();

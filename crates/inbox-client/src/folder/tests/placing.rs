@@ -3,6 +3,24 @@
 use super::*;
 
 #[test]
+fn a_file_of_another_folder_is_found_by_its_name_and_its_length() {
+    let (parent, folder) = folder();
+    let file = waiting(BYTES);
+    let found = |name: &str| folder.find_by_name(name.as_ref(), &file).unwrap();
+    let path = place(&folder, &file, BYTES).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(found(&name), Some(path.clone()));
+    assert_eq!(found("another"), None);
+    fs::write(&path, "another").unwrap();
+    assert_eq!(found(&name), None);
+    let elsewhere = parent.path().join("elsewhere");
+    fs::write(&elsewhere, BYTES).unwrap();
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    assert_eq!(found(&name), None);
+}
+
+#[test]
 fn a_file_has_its_name_when_it_is_whole_and_not_before() {
     let (_parent, folder) = folder();
     let file = waiting(BYTES);
