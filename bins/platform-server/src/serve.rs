@@ -1,7 +1,7 @@
 //! Serving: everything wired together, from the first look at the store to the last answer.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,18 +116,42 @@ async fn serve(settings: ServeSettings, metrics: PrometheusHandle) -> Result<(),
     Ok(())
 }
 
+/// How a first file gets here; empty where nobody can register.
+fn first_upload(address: SocketAddr, settings: &ServeSettings) -> String {
+    let as_admin = match settings.http.registration {
+        RegistrationPolicy::Open => "",
+        RegistrationPolicy::AdminOnly if settings.http.admin_token.is_none() => {
+            return String::new();
+        }
+        RegistrationPolicy::AdminOnly => " -H 'Authorization: Bearer ADMIN_TOKEN'",
+    };
+    let address = callable(address);
+    format!(
+        "; for a first upload, register a workspace: curl http://{address}/registry/register \
+         -H 'Content-Type: application/json'{as_admin} \
+         -d '{{\"id\":\"UUID\",\"delivery_mode\":\"poll\"}}', then: curl \
+         http://{address}/workspaces/UUID/chat/uploads -H 'Authorization: Bearer AUTH_TOKEN' \
+         -F files=@FILE"
+    )
+}
+
+/// Where a server that listens there can be called on this machine: not at all addresses at once.
+fn callable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
 /// Says on stdout where the server listens, what it stores in and how to try it, and in the log
 /// what it will not do.
 fn announce(listener: &TcpListener, settings: &ServeSettings) -> Result<(), ServeFailure> {
     let address = listener.local_addr().map_err(ServeFailure::Runtime)?;
     let store = &settings.store;
-    let line = format!(
-        "listening on http://{address}, storing in {store}; for a first upload, register a \
-         workspace: curl http://{address}/registry/register -H 'Content-Type: application/json' \
-         -d '{{\"id\":\"UUID\",\"delivery_mode\":\"poll\"}}', then: curl \
-         http://{address}/workspaces/UUID/chat/uploads -H 'Authorization: Bearer AUTH_TOKEN' \
-         -F files=@FILE\n"
-    );
+    let hint = first_upload(address, settings);
+    let line = format!("listening on http://{address}, storing in {store}{hint}\n");
     io::stdout()
         .write_all(line.as_bytes())
         .map_err(ServeFailure::Runtime)?;
@@ -183,5 +207,21 @@ async fn sweep(sweeper: Sweeper, every: Duration, shutdown: CancellationToken) {
     tokio::select! {
         () = sweeper.run(every) => {}
         () = shutdown.cancelled() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_at_all_addresses_is_called_at_its_own() {
+        for (listens, called) in [
+            ("0.0.0.0:8080", "127.0.0.1:8080"),
+            ("[::]:8080", "[::1]:8080"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+        ] {
+            assert_eq!(callable(listens.parse().unwrap()).to_string(), called);
+        }
     }
 }

@@ -68,7 +68,7 @@ pub(crate) struct ServeFlags {
     /// The largest upload request, in bytes, its multipart framing included; at least the largest
     /// file and 4096 more [default: the largest file and 1048576 more].
     #[arg(long, env, value_name = "BYTES")]
-    #[arg(value_parser = value_parser!(u64).range(1..=MAX_BYTES))]
+    #[arg(value_parser = value_parser!(u64).range(1..=MAX_REQUEST))]
     max_request_bytes: Option<u64>,
     /// The most files in one upload request.
     #[arg(long, env, value_name = "NUMBER", default_value = "64")]
@@ -120,8 +120,10 @@ pub(crate) struct ServeFlags {
     log: LogFilter,
 }
 
-/// The largest file or request that can be allowed: 1 TiB.
+/// The largest file that can be allowed: 1 TiB.
 const MAX_BYTES: u64 = 1 << 40;
+/// The largest request that can be: 1 MiB more, which is what it is by default for such a file.
+const MAX_REQUEST: u64 = MAX_BYTES + (1 << 20);
 /// The most waiting bytes that can be allowed: 1 PiB.
 const MAX_WAITING: u64 = 1 << 50;
 

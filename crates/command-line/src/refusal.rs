@@ -1,8 +1,9 @@
 //! Why a command line is not followed, without a word of what might be secret.
 
-use std::error::Error as _;
+use std::error::Error;
+use std::num::ParseIntError;
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Why there is nothing to do.
 #[derive(Debug)]
@@ -31,12 +32,32 @@ impl From<clap::Error> for Refusal {
                 Self::Wrong("a command is expected; --help lists them all".to_owned())
             }
             kind => {
-                let why = error.source().map(ToString::to_string);
+                let why = error
+                    .source()
+                    .map(why_not_parsed)
+                    .or_else(|| one_of(&error));
                 let why = why.unwrap_or_else(|| without_a_cause(kind).to_owned());
                 let named = named.unwrap_or_else(|| "an argument".to_owned());
                 Self::Wrong(format!("{named} cannot be used: {why}"))
             }
         }
+    }
+}
+
+fn why_not_parsed(cause: &(dyn Error + 'static)) -> String {
+    if cause.is::<ParseIntError>() {
+        return "a whole number is expected".to_owned();
+    }
+    cause.to_string()
+}
+
+/// What could have been said, where that is a choice.
+fn one_of(error: &clap::Error) -> Option<String> {
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) if !values.is_empty() => {
+            Some(format!("{} is expected", values.join(" or ")))
+        }
+        _ => None,
     }
 }
 
@@ -51,7 +72,7 @@ fn unknown_argument(named: Option<String>) -> String {
     match named.filter(|argument| argument.starts_with('-')) {
         Some(option) => {
             let name = option.split('=').next().unwrap_or_default();
-            format!("there is no option {name}; --help lists them all")
+            format!("there is no option {name} here; --help lists them all")
         }
         None => "an argument is unknown; --help lists them all".to_owned(),
     }
@@ -84,13 +105,13 @@ mod tests {
         for (arguments, sentence) in [
             (
                 &["--count=hunter2"][..],
-                "--count <count> cannot be used: invalid digit",
+                "--count <count> cannot be used: a whole number is expected",
             ),
             (
                 &["--mode=hunter2"],
-                "--mode <mode> cannot be used: a value is expected",
+                "--mode <mode> cannot be used: a or b is expected",
             ),
-            (&["--cuont=hunter2"], "there is no option --cuont; "),
+            (&["--cuont=hunter2"], "there is no option --cuont here; "),
             (&["hunter2"], "an argument is unknown; "),
             (&["copy"], "this is missing: --from <from>"),
         ] {

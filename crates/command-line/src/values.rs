@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use log::LevelFilter;
 use serde::de::{Deserialize, Deserializer, Error};
 
 /// A text that must not be repeated in any message, help or log.
@@ -62,9 +63,14 @@ impl FromStr for LogFilter {
     type Err = InvalidLogFilter;
 
     fn from_str(text: &str) -> Result<Self, InvalidLogFilter> {
+        // A word that is no level would be taken for a module, and all else be silent.
+        let (levels, _) = text.split_once('/').unwrap_or((text, ""));
+        let is_level = |word: &str| word.is_empty() || word.parse::<LevelFilter>().is_ok();
+        let mut words = levels.split(',').map(str::trim);
+        let all_are_levels = words.all(|word| word.contains('=') || is_level(word));
         match env_filter::Builder::new().try_parse(text) {
-            Ok(_) => Ok(Self(text.to_owned())),
-            Err(_) => Err(InvalidLogFilter),
+            Ok(_) if all_are_levels => Ok(Self(text.to_owned())),
+            _ => Err(InvalidLogFilter),
         }
     }
 }
@@ -83,6 +89,8 @@ mod tests {
         for good in ["info", "upload_http=debug,warn", "off"] {
             assert!(good.parse::<LogFilter>().is_ok(), "{good}");
         }
-        assert!("upload_http=loud".parse::<LogFilter>().is_err());
+        for bad in ["upload_http=loud", "verbose", "info,upload_http", "warning"] {
+            assert!(bad.parse::<LogFilter>().is_err(), "{bad}");
+        }
     }
 }
