@@ -94,15 +94,20 @@ impl ActivityStatus {
     }
 }
 
+/// The text is no status: `ok` or `error` is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a status is ok or error")]
+pub struct InvalidActivityStatus;
+
 /// Reads what [`ActivityStatus::as_str`] prints.
 impl FromStr for ActivityStatus {
-    type Err = InvalidActivityType;
+    type Err = InvalidActivityStatus;
 
-    fn from_str(text: &str) -> Result<Self, InvalidActivityType> {
+    fn from_str(text: &str) -> Result<Self, InvalidActivityStatus> {
         match text {
             "ok" => Ok(Self::Ok),
             "error" => Ok(Self::Error),
-            _ => Err(InvalidActivityType),
+            _ => Err(InvalidActivityStatus),
         }
     }
 }
@@ -345,5 +350,13 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_status_is_read_as_it_is_printed() {
+        for status in [ActivityStatus::Ok, ActivityStatus::Error] {
+            assert_eq!(status.as_str().parse(), Ok(status));
+        }
+        assert_eq!("x".parse::<ActivityStatus>(), Err(InvalidActivityStatus));
     }
 }

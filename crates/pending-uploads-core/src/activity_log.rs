@@ -58,6 +58,9 @@ pub trait ActivityLog: Send + Sync {
 
     /// Deletes one bounded step of the rows that were appended before `horizon`, and answers how
     /// many; the newest row of each workspace stays, so that a quiet workspace keeps its cursor.
+    /// Of each feed it deletes from the beginning on, and none that is behind a row that stays: a
+    /// clock that was set back may have left younger rows before older ones, and no cursor may lead
+    /// past rows that are gone.
     ///
     /// Repeat it until it answers zero. A dropped future leaves the step done or not.
     ///

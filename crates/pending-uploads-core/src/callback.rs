@@ -49,7 +49,9 @@ impl FromStr for CallbackUrl {
             return Err(InvalidCallbackUrl);
         }
         let url = Url::parse(text).map_err(|_| InvalidCallbackUrl)?;
-        let callable = matches!(url.scheme(), "http" | "https")
+        // What is escaped in it is longer then, and what is stored must be read again.
+        let callable = url.as_str().len() <= MAX_URL_BYTES
+            && matches!(url.scheme(), "http" | "https")
             && url.host().is_some()
             && url.username().is_empty()
             && url.password().is_none()
@@ -65,6 +67,8 @@ impl FromStr for CallbackUrl {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -79,6 +83,26 @@ mod tests {
         ] {
             let url: CallbackUrl = url.parse().unwrap();
             assert_eq!(url.join_path("/in").as_str(), joined);
+        }
+    }
+
+    #[test]
+    fn a_url_that_is_too_long_when_it_is_escaped_is_refused() {
+        let of = |path: String| format!("https://agent.example/{path}").parse::<CallbackUrl>();
+        assert!(of("a".repeat(2_000)).is_ok());
+        assert!(of("é".repeat(300)).is_ok());
+        assert_eq!(of("é".repeat(800)), Err(InvalidCallbackUrl));
+        assert_eq!(of("a".repeat(2_100)), Err(InvalidCallbackUrl));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_taken_is_read_as_it_was_printed(
+            path in prop_oneof!["[a-z/%é \\\\.?#]{0,40}", "é{300,400}"],
+        ) {
+            if let Ok(url) = format!("http://agent.example/{path}").parse::<CallbackUrl>() {
+                prop_assert_eq!(url.to_string().parse(), Ok(url));
+            }
         }
     }
 

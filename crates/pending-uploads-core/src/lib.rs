@@ -52,7 +52,8 @@ mod mock;
 
 pub use activity::{
     Activity, ActivityQuery, ActivityStatus, ActivityType, FeedStart, FeedText,
-    InvalidActivityType, InvalidPageSize, NewActivity, PageSize, Seq, Source,
+    InvalidActivityStatus, InvalidActivityType, InvalidPageSize, NewActivity, PageSize, Seq,
+    Source,
 };
 pub use activity_log::ActivityLog;
 pub use archive::{

@@ -220,13 +220,15 @@ pub trait Batch: Send {
     ///
     /// # Errors
     /// [`BatchMisused`](crate::Error::BatchMisused) without an open file;
-    /// [`EmptyFile`](crate::Error::EmptyFile) when no byte was written.
+    /// [`EmptyFile`](crate::Error::EmptyFile) when no byte was written; those of
+    /// [`write`](Self::write) of a store that writes or syncs the file here.
     async fn finish_file(&mut self) -> Result<StagedFile>;
 
     /// Renews the lease of what is staged when it is due, as bytes that are written do: for a request
     /// of which bytes arrive that are of no file, for however long. Between files, or in one.
     ///
-    /// Provided for stores that sweep no batch while it is alive; every other one answers it.
+    /// Provided for stand-ins whose batches are never swept. A [store](Storage) answers it: the
+    /// contract has it sweep a batch that is alive and silent for longer than its lease.
     ///
     /// # Errors
     /// Those of [`write`](Self::write), but that no file needs to be open.

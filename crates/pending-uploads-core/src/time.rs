@@ -186,6 +186,11 @@ impl ManualClock {
     pub fn advance(&self, elapsed: Duration) {
         self.0.fetch_add(micros(elapsed), Ordering::SeqCst);
     }
+
+    /// Sets it back, as happens to a clock that was ahead.
+    pub fn set_back(&self, by: Duration) {
+        self.0.fetch_sub(micros(by), Ordering::SeqCst);
+    }
 }
 
 impl Clock for ManualClock {

@@ -118,12 +118,20 @@ const SEEK: &str = "WITH RECURSIVE search AS ( \
 /// One step of a pass over old rows, from where the one before ended. The newest row of each feed
 /// stays, so that a quiet workspace keeps its cursor; a pass goes over such rows once. A row never
 /// changes, and so is where it was found.
+///
+/// Rows go from the beginning of a feed only: where a clock was set back, younger ones lie before
+/// older ones, and no cursor may lead past rows that are gone. The numbers of a feed have no gap, so
+/// a row may go when as many of its feed are in the step before it as there are.
 const PRUNE: &str = "WITH step AS ( \
-         SELECT ctid AS place, id, workspace_id, seq, created_at FROM activity \
-         WHERE created_at < $1 AND (created_at, id) > ($2, $3) \
-         ORDER BY created_at, id LIMIT 2000 \
+         SELECT old.*, row_number() OVER (PARTITION BY workspace_id ORDER BY seq) AS nth FROM ( \
+             SELECT ctid AS place, id, workspace_id, seq, created_at FROM activity \
+             WHERE created_at < $1 AND (created_at, id) > ($2, $3) \
+             ORDER BY created_at, id LIMIT 2000) AS old \
      ), gone AS ( \
-         DELETE FROM activity USING step WHERE activity.ctid = step.place AND coalesce(( \
+         DELETE FROM activity USING step WHERE activity.ctid = step.place AND step.seq - step.nth < ( \
+             SELECT first.seq FROM activity AS first \
+             WHERE first.workspace_id = step.workspace_id ORDER BY first.seq LIMIT 1) \
+         AND coalesce(( \
              SELECT counter.last_seq > step.seq FROM feed_counters AS counter \
              WHERE counter.workspace_id = step.workspace_id), true) \
          RETURNING activity.id \

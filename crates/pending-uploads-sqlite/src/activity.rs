@@ -54,12 +54,16 @@ const DISORDER: Duration = Duration::from_hours(1);
 
 /// One step of a pass over old rows, from where the one before ended. The newest row of each feed
 /// stays, so that a quiet workspace keeps its cursor; a pass goes over such rows once.
-const OLD_ROWS: &str = "SELECT row.id, row.created_at, EXISTS ( \
+const OLD_ROWS: &str = "SELECT row.id, row.created_at, row.seq, EXISTS ( \
          SELECT 1 FROM feed_counters AS counter WHERE counter.workspace_id = row.workspace_id \
              AND counter.last_seq <= row.seq) AS newest \
      FROM activity AS row WHERE row.created_at < ?1 AND (row.created_at, row.id) > (?2, ?3) \
      ORDER BY row.created_at, row.id LIMIT 1000";
-const DELETE_ROW: &str = "DELETE FROM activity WHERE id = ?1";
+/// Rows go from the beginning of a feed only: where a clock was set back, younger ones lie before
+/// older ones, and no cursor may lead past rows that are gone.
+const DELETE_ROW: &str = "DELETE FROM activity WHERE id = ?1 AND NOT EXISTS ( \
+         SELECT 1 FROM activity AS earlier \
+         WHERE earlier.workspace_id = activity.workspace_id AND earlier.seq < activity.seq)";
 
 /// No row is from before this.
 const BEFORE_ALL: Timestamp = Timestamp::from_micros(i64::MIN);
@@ -154,16 +158,16 @@ fn prune_step(
             id: ActivityId::from_uuid(id.0),
         });
         if !row.get::<_, bool>("newest")? {
-            doomed.push(id);
+            doomed.push((row.get::<_, i64>("seq")?, id));
         }
     }
-    for id in &doomed {
-        connection.prepare_cached(DELETE_ROW)?.execute([id])?;
+    // Of each feed the first one first.
+    doomed.sort_unstable_by_key(|(seq, _)| *seq);
+    let mut deleted = 0;
+    for (_, id) in &doomed {
+        deleted += connection.prepare_cached(DELETE_ROW)?.execute([id])? as u64;
     }
-    Ok(last.map(|mark| PruneStep {
-        deleted: doomed.len() as u64,
-        mark,
-    }))
+    Ok(last.map(|mark| PruneStep { deleted, mark }))
 }
 
 fn list(

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::Command;
 
-use server_harness::ServerBuilder;
+use server_harness::{ServerBuilder, binary_of};
 
 const URL: &str = "postgres://user:hunter2@127.0.0.1:1/database";
 
@@ -97,7 +97,9 @@ fn help_and_version_are_told_without_a_database() {
 fn what_nobody_can_be_told_does_not_change_the_exit_code() {
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_platform-server"));
-    let status = command.arg("--no-such-option").stderr(writer).status();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut command = Command::new(binary_of("platform-server"));
+    command.current_dir(elsewhere.path()).arg("--no-such-option");
+    let status = command.stderr(writer).status();
     assert_eq!(status.unwrap().code(), Some(2));
 }

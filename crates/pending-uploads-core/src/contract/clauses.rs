@@ -213,6 +213,7 @@ macro_rules! contract_tests {
                 rows_before_the_horizon_go,
                 nothing_is_before_all_time,
                 the_newest_row_of_each_workspace_stays,
+                a_row_that_stays_keeps_those_behind_it,
                 a_pruned_cursor_is_gone,
                 the_oldest_row_is_the_oldest_that_is_left,
                 the_numbers_go_on_after_a_prune,

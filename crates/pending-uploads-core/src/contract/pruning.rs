@@ -37,6 +37,23 @@ pub async fn rows_before_the_horizon_go(fixture: &dyn Fixture) {
     assert_eq!(prune(&subject, horizon).await, 0);
 }
 
+/// Invariant 2, and `ActivityLog::prune`: where a clock was ahead and was set back, no row goes from
+/// behind one that stays.
+pub async fn a_row_that_stays_keeps_those_behind_it(fixture: &dyn Fixture) {
+    let subject = fixture.subject(Terms::default()).await;
+    let workspace = subject.workspace().await;
+    let ahead = Duration::from_hours(3);
+    subject.clock.advance(ahead);
+    subject.cursor(workspace).await;
+    subject.clock.set_back(ahead);
+    four_rows(&subject, workspace).await;
+    assert_eq!(prune(&subject, subject.now()).await, 0);
+    assert_eq!(seqs(&subject.feed(workspace).await), [1, 2, 3, 4, 5]);
+    subject.clock.advance(ahead + Duration::from_secs(1));
+    assert_eq!(prune(&subject, subject.now()).await, 4);
+    assert_eq!(seqs(&subject.feed(workspace).await), [5]);
+}
+
 /// `ActivityLog::prune`: a horizon before all time is one before which there is no row.
 pub async fn nothing_is_before_all_time(fixture: &dyn Fixture) {
     let subject = fixture.subject(Terms::default()).await;

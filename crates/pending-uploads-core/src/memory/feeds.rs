@@ -66,17 +66,17 @@ impl Feeds {
         }
     }
 
-    /// Deletes at most `at_most` rows that were appended before `horizon`, and never the newest of
-    /// a feed; answers how many.
+    /// Deletes at most `at_most` rows that were appended before `horizon`, from the beginning of each
+    /// feed up to the first that stays, and never the newest; answers how many.
     pub(super) fn prune(&mut self, horizon: Timestamp, at_most: u64) -> u64 {
         let mut pruned = 0;
         for feed in self.0.values_mut() {
             let newest = Seq(feed.last);
-            feed.rows.retain(|row| {
-                let goes = row.created_at < horizon && row.seq != newest && pruned < at_most;
-                pruned += u64::from(goes);
-                !goes
-            });
+            let goes = |row: &Activity| row.created_at < horizon && row.seq != newest;
+            let old = feed.rows.iter().take_while(|row| goes(row)).count();
+            let most = usize::try_from(at_most.saturating_sub(pruned)).unwrap_or(usize::MAX);
+            let gone = feed.rows.drain(..old.min(most)).count();
+            pruned += gone as u64;
         }
         pruned
     }
