@@ -99,7 +99,9 @@ fn what_nobody_can_be_told_does_not_change_the_exit_code() {
     drop(reader);
     let elsewhere = tempfile::tempdir().unwrap();
     let mut command = Command::new(binary_of("platform-server"));
-    command.current_dir(elsewhere.path()).arg("--no-such-option");
+    command
+        .current_dir(elsewhere.path())
+        .arg("--no-such-option");
     let status = command.stderr(writer).status();
     assert_eq!(status.unwrap().code(), Some(2));
 }
