@@ -300,7 +300,9 @@ pub struct ActivityQuery {
     pub source: Option<Source>,
     /// Where to begin, and which way to go.
     pub start: FeedStart,
-    /// Only rows appended at or after this time.
+    /// Only rows appended at or after this time. Where a clock was set by more than an hour, a store
+    /// may leave out rows whose times are out of the feed's order by more than that; so it may with
+    /// the other bound.
     pub created_since: Option<Timestamp>,
     /// Only rows appended strictly before this time.
     pub created_before: Option<Timestamp>,

@@ -15,6 +15,9 @@ pub trait ActivityLog: Send + Sync {
     /// Durable, and visible to every reader, when it answers; whoever waits for the feed is woken.
     /// Every repetition appends another row. A dropped future leaves the row appended or not.
     ///
+    /// The caller has checked that no body is nested more than 127 deep: a store that keeps text could
+    /// not read it again.
+    ///
     /// # Errors
     /// [`UnknownWorkspace`](crate::Error::UnknownWorkspace);
     /// [`Unavailable`](crate::Error::Unavailable) (the row may be there),

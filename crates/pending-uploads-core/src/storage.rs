@@ -352,7 +352,9 @@ pub struct SweepPolicy {
     /// How long a batch may be silent before its staged bytes are taken to be abandoned. Longer
     /// than any pause between two writes that the server tolerates.
     pub staging_lease: Duration,
-    /// How long rows stay in a feed. The newest row of each workspace always stays.
+    /// How long rows stay in a feed. The newest row of each workspace always stays. It is for
+    /// [`ActivityLog::prune`](crate::ActivityLog::prune), which the sweeper calls with it, and nothing to
+    /// [`Storage::sweep`].
     pub feed_retention: Duration,
 }
 

@@ -169,7 +169,8 @@ pub trait Workspaces: Send + Sync {
     ///
     /// # Errors
     /// [`Unauthorized`](crate::Error::Unauthorized) when the id exists and `registrar` may not
-    /// change it; [`Unavailable`](crate::Error::Unavailable), [`Backend`](crate::Error::Backend).
+    /// change it; [`Integrity`](crate::Error::Integrity) when what is stored of it is damaged;
+    /// [`Unavailable`](crate::Error::Unavailable), [`Backend`](crate::Error::Backend).
     ///
     /// The caller has checked whether new ids are taken from this registrar at all, and that the
     /// URL's address may be called.

@@ -94,7 +94,8 @@ pub trait Fixture: Send + Sync {
     async fn subject(&self, terms: Terms) -> Subject;
 }
 
-/// What a store under test is told when it is built.
+/// What a store under test is told when it is built. The lease of what it stages is to be that of
+/// [`SweepPolicy::default`](crate::SweepPolicy::default).
 #[derive(Debug, Clone)]
 pub struct Terms {
     /// The clock that it must ask; the clause advances it.
