@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use serde_json::{Value, json};
@@ -138,6 +139,18 @@ pub struct NewActivity {
 }
 
 impl NewActivity {
+    /// How long its bodies are together, in bytes, as the text of their JSON.
+    pub fn body_bytes(&self) -> usize {
+        let bodies = [&self.request_body, &self.response_body];
+        let lengths = bodies.into_iter().flatten().map(|body| {
+            let mut length = Length(0);
+            // Counting does not fail, nor does a value that has no key but texts.
+            serde_json::to_writer(&mut length, body).ok();
+            length.0
+        });
+        lengths.sum()
+    }
+
     /// The method of a row that announces a file.
     pub const UPLOAD_RECEIVE: &str = "chat_upload_receive";
     /// The method of a row that says that a file expired without an ack.
@@ -324,6 +337,20 @@ impl ActivityQuery {
     }
 }
 
+/// Counts what is written.
+struct Length(usize);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,5 +387,15 @@ mod tests {
             assert_eq!(status.as_str().parse(), Ok(status));
         }
         assert_eq!("x".parse::<ActivityStatus>(), Err(InvalidActivityStatus));
+    }
+
+    #[test]
+    fn bodies_are_as_long_as_their_texts() {
+        let body = serde_json::json!({"a": ["é\n\u{1}", 1.5, null, true], "b": {}});
+        let workspace = WorkspaceId::generate();
+        let mut row = NewActivity::message(workspace, "message/send", body.clone());
+        assert_eq!(row.body_bytes(), body.to_string().len());
+        row.response_body = Some(body.clone());
+        assert_eq!(row.body_bytes(), 2 * body.to_string().len());
     }
 }

@@ -306,9 +306,9 @@ impl Reader {
     }
 }
 
-/// The part of a chunk that lies between two offsets of its file, with its place. It is not copied out of the row: what
-/// shares its memory are the other rows of its window, and what else the connection has read into the
-/// same buffer.
+/// The part of a chunk that lies between two offsets of its file, with its place. It is not copied out
+/// of the row: what shares its memory are the other rows of its window, and what else the connection
+/// has read into the same buffer.
 fn piece(row: Row, start: u64, end: u64) -> Result<(i32, Bytes), PgError> {
     let missing = || PgError::Damaged("bytes of a file are missing");
     let chunk_bytes: i32 = rows::column(&row, "chunk_bytes")?;

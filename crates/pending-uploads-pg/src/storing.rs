@@ -79,12 +79,6 @@ macro_rules! any_chunks {
         "SELECT chunk.* FROM noted, unnest($7::uuid[], $8::int4[], $9::bytea[]) AS chunk"
     };
 }
-macro_rules! full_chunks {
-    () => {
-        "SELECT $7::uuid, $8::int4 + chunk.place, chunk.data \
-         FROM noted, (VALUES CHUNKS) AS chunk (place, data)"
-    };
-}
 const FIRST_BURST: &str = burst!(note_first!(), any_chunks!());
 const NEXT_BURST: &str = burst!(note_next!(), any_chunks!());
 /// A full burst of one file: $7 is the file, $8 the place of the first chunk, and each chunk's bytes
@@ -94,8 +88,12 @@ static NEXT_FULL_BURST: LazyLock<String> = LazyLock::new(|| {
     let values: Vec<String> = (0..FULL_CHUNKS)
         .map(|place| format!("({place}, ${}::bytea)", place + 9))
         .collect();
-    let chunks = burst!(note_next!(), full_chunks!());
-    chunks.replace("CHUNKS", &values.join(", "))
+    let statement = burst!(
+        note_next!(),
+        "SELECT $7::uuid, $8::int4 + chunk.place, chunk.data \
+         FROM noted, (VALUES CHUNKS) AS chunk (place, data)"
+    );
+    statement.replace("CHUNKS", &values.join(", "))
 });
 
 /// What one statement stores.

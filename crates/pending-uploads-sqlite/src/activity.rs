@@ -98,8 +98,8 @@ impl ActivityLog for SqliteActivityLog {
         let work = move |writing: &Writing<'_>| {
             feed_rows::append(writing.connection(), workspace, &appended, created_at)
         };
-        let length = feed_rows::length(&content);
-        let place = self.database.writer().place_for_rows(length).await?;
+        let writer = self.database.writer();
+        let place = writer.place_for_rows(content.body_bytes()).await?;
         let written = self.database.write_to_feed(place, workspace, work);
         let (id, seq) = written.await?;
         Ok(Activity {

@@ -102,7 +102,7 @@ impl Database {
         let readers = Readers::open(&folder.database(), runtime.clone(), watch)
             .map_err(|error| unusable(error.to_string()))?;
         let let_go = folder.let_go();
-        let writer = Writer::start(connection, Arc::clone(&folder), ())
+        let writer = Writer::start(connection, Arc::clone(&folder))
             .map_err(|error| unusable(error.to_string()))?;
         let inner = Inner {
             staged: StagedBatches::new(Arc::clone(&folder), runtime.clone()),
@@ -137,10 +137,10 @@ impl Database {
     }
 
     /// Answers when the folder is closed and may be opened again: when the last clone was dropped, and
-    /// every batch and stream of bytes, its last work is done, and
-    /// everything is in the database itself, unless somebody outside keeps the log from being cut. A
-    /// process that ends without waiting for it loses nothing, and leaves the log to the next one.
-    /// The future holds no clone; it may be dropped at any time.
+    /// every batch and stream of bytes, its last work is done, and everything is in the database
+    /// itself, unless somebody outside keeps the log from being cut. A process that ends without
+    /// waiting for it loses nothing, and leaves the log to the next one. The future holds no clone; it
+    /// may be dropped at any time.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut let_go = self.inner.let_go.clone();
         async move { while let_go.changed().await.is_ok() {} }

@@ -50,7 +50,7 @@ fn is_failed_sync(failure: &rusqlite::Error) -> bool {
 mod tests {
     use super::*;
 
-    pub(crate) fn failure(extended_code: i32) -> rusqlite::Error {
+    fn failure(extended_code: i32) -> rusqlite::Error {
         rusqlite::Error::SqliteFailure(ffi::Error::new(extended_code), None)
     }
 

@@ -2,7 +2,6 @@
 
 use pending_uploads_core::{ActivityId, FeedText, NewActivity, Seq, Timestamp, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, named_params};
-use serde_json::Value;
 
 use crate::error::SqliteError;
 use crate::rows::{Id, JsonText, Time};
@@ -16,26 +15,6 @@ const INSERT: &str = "INSERT INTO activity (id, workspace_id, seq, activity_type
      VALUES (:id, :workspace_id, :seq, :activity_type, :source_id, :target_id, :method, \
          :summary, :request_body, :response_body, :duration_ms, :status, :error_detail, \
          :created_at)";
-
-/// How long the bodies of a row are about, in bytes.
-pub(crate) fn length(content: &NewActivity) -> usize {
-    let bodies = [&content.request_body, &content.response_body];
-    bodies.into_iter().flatten().map(json_length).sum()
-}
-
-/// How long the text of a value is, but for what is escaped in it.
-fn json_length(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) => 4,
-        Value::Number(_) => 8,
-        Value::String(text) => text.len() + 2,
-        Value::Array(values) => values.iter().map(|value| json_length(value) + 1).sum(),
-        Value::Object(members) => {
-            let length = |(name, value): (&String, _)| name.len() + 4 + json_length(value);
-            members.iter().map(length).sum()
-        }
-    }
-}
 
 /// Appends one row, inside the writer's transaction: the numbers follow its order and have no gap.
 /// Answers its id and its number.

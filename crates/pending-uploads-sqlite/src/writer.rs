@@ -48,15 +48,13 @@ pub(crate) struct Place {
 
 impl Writer {
     /// Starts the thread, which owns the connection to the database in `folder`, and keeps the folder
-    /// and `guard` until it has closed it.
-    pub(crate) fn start(
-        connection: Connection,
-        folder: Arc<Folder>,
-        guard: impl Send + 'static,
-    ) -> std::io::Result<Self> {
-        Self::start_with(connection, folder, guard, Doubt::default())
+    /// until it has closed it.
+    pub(crate) fn start(connection: Connection, folder: Arc<Folder>) -> std::io::Result<Self> {
+        Self::start_with(connection, folder, (), Doubt::default())
     }
 
+    /// As [`start`](Self::start); the thread keeps `guard` as well, and `doubt` may be raised from
+    /// outside.
     fn start_with(
         connection: Connection,
         folder: Arc<Folder>,

@@ -241,7 +241,6 @@ impl Builder {
     }
 }
 
-/// The request that uploads a form to a workspace.
 /// How many files of a size are fetched in turn, here and by the floors.
 pub(crate) fn files_to_fetch(bytes: u64) -> u64 {
     match bytes {
@@ -251,6 +250,7 @@ pub(crate) fn files_to_fetch(bytes: u64) -> u64 {
     }
 }
 
+/// The request that uploads a form to a workspace.
 pub(crate) fn upload_request(workspace: &Workspace, form: &Arc<Form>) -> Request {
     let path = workspace.path("chat/uploads");
     Request::upload(&path, Some(&workspace.token), Arc::clone(form))

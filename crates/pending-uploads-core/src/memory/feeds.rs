@@ -92,21 +92,11 @@ fn take<'a>(
         .take(limit)
         .take_while(|row| {
             let fits = body_bytes < PageSize::MAX_BODY_BYTES as usize;
-            body_bytes += length_of_bodies(row);
+            body_bytes += row.content.body_bytes();
             fits
         })
         .cloned()
         .collect()
-}
-
-/// How long a row's bodies are as text, in bytes.
-fn length_of_bodies(row: &Activity) -> usize {
-    let bodies = [&row.content.request_body, &row.content.response_body];
-    let lengths = bodies
-        .into_iter()
-        .flatten()
-        .map(|body| body.to_string().len());
-    lengths.sum()
 }
 
 fn matches_query(row: &Activity, query: &ActivityQuery) -> bool {

@@ -43,7 +43,7 @@ fn writer() -> Writer {
 fn start(connection: Connection) -> Writer {
     let place = tempfile::tempdir().unwrap();
     let folder = Folder::open(place.path()).unwrap();
-    Writer::start(connection, Arc::new(folder), place).unwrap()
+    Writer::start_with(connection, Arc::new(folder), place, Doubt::default()).unwrap()
 }
 
 /// A writer that asks, each time it commits, whether that commit is to fail. Its first commit has

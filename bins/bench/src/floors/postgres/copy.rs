@@ -8,13 +8,13 @@ use tokio_postgres::{Client, CopyInSink, Statement};
 use uuid::Uuid;
 
 use super::FloorDatabase;
-use super::rows::{FloorFile, Placement, PublishStatements, chunk_bytes, one};
+use super::rows::{FloorFile, Placement, PublishStatements, chunks, one};
 use crate::error::BenchError;
 use crate::floors::{Content, FloorError};
 use crate::load::{Extent, Worker, Yield, drive};
 
-/// How much one transaction takes when each burst has its own.
-const BURST_CHUNKS: usize = 16;
+/// How much one transaction takes when each burst has its own: about 1 MB.
+const BURST_CHUNKS: usize = 128;
 
 const COPY: &str = "COPY pending_upload_chunks (file_id, seq, data) FROM STDIN (FORMAT binary)";
 const INSERT_BATCH: &str = "INSERT INTO staged_batches (batch_id, file_ids, touched_at, \
@@ -103,9 +103,7 @@ impl Copier {
             Commits::EachFile => {
                 self.client.batch_execute("BEGIN").await?;
                 let sink = self.client.copy_in(&self.copy).await?;
-                let all = self
-                    .content
-                    .pieces(self.size, chunk_bytes(self.size).into());
+                let all = chunks(&self.content, self.size);
                 send(sink, &file, 0, all).await?;
                 Placement::Copied
             }
@@ -116,10 +114,7 @@ impl Copier {
 
     async fn stage(&self, file: &FloorFile) -> Result<Uuid, FloorError> {
         let batch = Uuid::now_v7();
-        let mut pieces = self
-            .content
-            .pieces(self.size, chunk_bytes(self.size).into())
-            .peekable();
+        let mut pieces = chunks(&self.content, self.size).peekable();
         let (mut note, mut seq) = (&self.insert_batch, 0);
         while pieces.peek().is_some() {
             let burst = pieces.by_ref().take(BURST_CHUNKS);

@@ -29,7 +29,7 @@ pub(crate) async fn publish(
     extent: Extent,
 ) -> Result<Yield, BenchError> {
     let workspaces = database.workspaces(at_once).await?;
-    let chunks = rows::chunks(database.content(), size);
+    let chunks: Vec<_> = rows::chunks(database.content(), size).collect();
     let mut workers = Vec::with_capacity(at_once);
     for (number, client) in database.connections(at_once).await?.into_iter().enumerate() {
         workers.push(Publisher {

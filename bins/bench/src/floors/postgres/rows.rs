@@ -87,7 +87,7 @@ impl FloorFile {
 }
 
 /// The size of a chunk row of a file of so many bytes: as ours cuts it.
-pub(super) const fn chunk_bytes(size: u64) -> u16 {
+const fn chunk_bytes(size: u64) -> u16 {
     if size <= ONE_PIECE_BYTES {
         64_000
     } else {
@@ -95,9 +95,9 @@ pub(super) const fn chunk_bytes(size: u64) -> u16 {
     }
 }
 
-/// The bytes of a small file, as its rows take them.
-pub(super) fn chunks(content: &Content, size: u64) -> Vec<Bytes> {
-    content.pieces(size, chunk_bytes(size).into()).collect()
+/// The bytes of a file, as its rows take them.
+pub(super) fn chunks(content: &Content, size: u64) -> impl Iterator<Item = Bytes> {
+    content.pieces(size, chunk_bytes(size).into())
 }
 
 /// Where the bytes of a file are when it is published.

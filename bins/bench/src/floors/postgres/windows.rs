@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_postgres::{Client, Statement};
-use uuid::Uuid;
 
 use super::FloorDatabase;
-use super::copy::{Commits, copiers};
+use super::copy::{Commits, Copier, copiers};
+use super::rows::FloorFile;
 use crate::error::BenchError;
 use crate::floors::FloorError;
 use crate::load::{Extent, Worker, Yield, drive};
@@ -38,7 +38,7 @@ pub(crate) async fn windows(
     at_once: usize,
     extent: Extent,
 ) -> Result<Yield, BenchError> {
-    let files: Arc<[_]> = store(database, size, files_to_fetch(size)).await?.into();
+    let files: Arc<[_]> = store(database, size).await?.into();
     let clients = database.connections(at_once).await?;
     let mut workers = Vec::with_capacity(at_once);
     for (client, next) in clients.into_iter().zip(0..) {
@@ -53,33 +53,17 @@ pub(crate) async fn windows(
     drive(workers, extent).await
 }
 
-async fn store(
-    database: &FloorDatabase,
-    size: u64,
-    count: u64,
-) -> Result<Vec<StoredFile>, FloorError> {
+async fn store(database: &FloorDatabase, size: u64) -> Result<Vec<FloorFile>, FloorError> {
     let copiers = copiers(database, size, Commits::EachFile, 1).await?;
-    let mut files = Vec::new();
-    for copier in copiers.iter().cycle().take(usize::try_from(count)?) {
-        let file = copier.store().await?;
-        files.push(StoredFile {
-            id: file.file_id,
-            workspace: file.workspace,
-        });
-    }
-    Ok(files)
-}
-
-#[derive(Debug, Clone, Copy)]
-struct StoredFile {
-    id: Uuid,
-    workspace: Uuid,
+    let count = usize::try_from(files_to_fetch(size))?;
+    let copiers = stream::iter(copiers.iter().cycle().take(count));
+    copiers.then(Copier::store).try_collect().await
 }
 
 struct Reader {
     client: Client,
     window: Statement,
-    files: Arc<[StoredFile]>,
+    files: Arc<[FloorFile]>,
     /// Which of the files is read next, counted on and on.
     next: usize,
     size: u64,
@@ -88,9 +72,9 @@ struct Reader {
 impl Worker for Reader {
     async fn turn(&mut self) -> Result<u64, BenchError> {
         let at = self.next.checked_rem(self.files.len()).unwrap_or(0);
-        let file = *self.files.get(at).ok_or(FloorError::Missing("a file"))?;
         self.next += 1;
         let this = &*self;
+        let file = this.files.get(at).ok_or(FloorError::Missing("a file"))?;
         let starts = (0..this.size.div_ceil(WINDOW_BYTES)).map(|window| window * WINDOW_BYTES);
         let windows = stream::iter(starts.map(|start| this.window(file, start)));
         let read: u64 = windows
@@ -107,14 +91,14 @@ impl Worker for Reader {
 
 impl Reader {
     /// Reads a window and drops it; answers its length.
-    async fn window(&self, file: StoredFile, start: u64) -> Result<u64, FloorError> {
+    async fn window(&self, file: &FloorFile, start: u64) -> Result<u64, FloorError> {
         let end = self.size.min(start + WINDOW_BYTES);
         let rows = self
             .client
             .query(
                 &self.window,
                 &[
-                    &file.id,
+                    &file.file_id,
                     &file.workspace,
                     &SystemTime::now(),
                     &i64::try_from(start)?,

@@ -9,7 +9,7 @@ const SOME: usize = 100_000;
 /// Starts a writer that makes its bundles in a folder at `place`.
 fn start_in(place: &Path, connection: Connection) -> Writer {
     let folder = Folder::open(place).unwrap();
-    Writer::start(connection, Arc::new(folder), ()).unwrap()
+    Writer::start(connection, Arc::new(folder)).unwrap()
 }
 
 fn bundled(n: i64) -> impl FnMut(&Writing<'_>) -> Result<Option<Slot>, SqliteError> + Send {

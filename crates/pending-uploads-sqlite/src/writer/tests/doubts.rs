@@ -1,7 +1,6 @@
 //! What is written when the disk may have lost something: nothing, until all of it is there again.
 
 use super::*;
-use crate::doubt::Doubt;
 
 #[tokio::test]
 async fn after_a_commit_that_failed_the_log_is_begun_anew_before_anything_is_promised() {
